@@ -59,6 +59,7 @@ def described(
     price_out: float | None = None,
     *,
     window: int | None = None,
+    most: int | None = None,
     thinks: bool | None = None,
 ) -> ModelInfo:
     """Describe a model by its name.
@@ -68,6 +69,7 @@ def described(
         price_in: The price of a million input tokens.
         price_out: The price of a million output tokens.
         window: The tokens of prompt and answer together, if the service states them.
+        most: The most tokens of an answer, if the service states them.
         thinks: Whether it thinks, if the service says so.
     """
     general = (generation(name) >= (2, 0) and not _SPECIAL.search(name)) or None
@@ -81,6 +83,7 @@ def described(
         supports_files=general,
         supports_reasoning=thinks,
         context_window=window or (WINDOW if general and not name.endswith("*") else None),
+        max_output_tokens=most,
         price_in=price_in,
         price_out=price_out,
     )

@@ -7,8 +7,6 @@ from collections.abc import Generator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import attrs
-
 from providerhub import (
     CallContext,
     EmbeddingRequest,
@@ -35,8 +33,6 @@ _NO_CHAT = re.compile(r"embedding|gecko|ima|veo|chirp|lyria|speech|virtual-try-o
 _COUNTED = ("contents", "systemInstruction", "tools", "generationConfig")
 """The fields of a request that `countTokens` of Vertex AI takes."""
 
-_NONE: Mapping[str, str] = {}
-
 Listing = Generator[Any, Any, list[ModelInfo | str]]
 Embedding = Generator[Any, Any, Embeddings]
 
@@ -54,6 +50,7 @@ class Gemini(WireProvider):
     key_header = "x-goog-api-key"
     refusals = RefusalTable("providerhub_gemini")
     version = VERSION
+    _tokens: Tokens | None = None
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
@@ -68,16 +65,19 @@ class Gemini(WireProvider):
         """
         return f"{self.prefix}/{'' if '/' in model else 'models/'}{quote(model, safe='/')}"
 
-    def build(self, request: Request, call: CallContext) -> Any:
+    def build(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest]:
         """Write a request; see `WireProvider.build`.
 
         Args:
             request: The request, in the OpenAI chat shape.
             call: The call, for notes.
+
+        Yields:
+            The fetch of a token, where it is due.
         """
-        body = _noted(request, call)
+        body, headers = _noted(request, call), (yield from self._authorized(call))
         method, query = ("streamGenerateContent", {"alt": "sse"}) if request.stream else ("generateContent", {})
-        return HttpRequest(f"{self.path(request.model)}:{method}", body, stream=request.stream, query=query)
+        return HttpRequest(f"{self.path(request.model)}:{method}", body, headers=headers, stream=request.stream, query=query)
 
     def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> GeminiReading:
         """Make the reader of one answer; see `WireProvider.reading`.
@@ -98,15 +98,18 @@ class Gemini(WireProvider):
             call: The call, for notes.
 
         Yields:
-            The request.
+            The fetch of a token, where it is due, and the request.
 
         Returns:
             The number of tokens.
         """
-        path, body = self.path(request.model), _noted(request, call)
-        whole = {"generateContentRequest": {"model": path.removeprefix(f"{self.prefix}/"), **body}}
-        answer: HttpAnswer = yield HttpRequest(f"{path}:countTokens", whole)
+        path = self.path(request.model)
+        body, headers = self._counted(path, _noted(request, call)), (yield from self._authorized(call))
+        answer: HttpAnswer = yield HttpRequest(f"{path}:countTokens", body, headers=headers)
         return answer.number("totalTokens")
+
+    def _counted(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {"generateContentRequest": {"model": path.removeprefix(f"{self.prefix}/"), **body}}
 
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Embedding:
         """Ask for embeddings; see `WireProvider.embedding`.
@@ -147,22 +150,21 @@ class Gemini(WireProvider):
         Returns:
             The models that answer a chat, then those that make embeddings, with the window that the service states.
         """
-        entries = yield from _listed(f"{self.prefix}/models", "models")
-        chat = [entry for entry in entries if "generateContent" in (entry.get("supportedGenerationMethods") or ())]
-        embeds = [entry for entry in entries if "embedContent" in (entry.get("supportedGenerationMethods") or ())]
-        found = [
-            attrs.evolve(
-                described(
-                    entry["name"].removeprefix("models/"), window=entry.get("inputTokenLimit"), thinks=entry.get("thinking")
-                ),
-                max_output_tokens=entry.get("outputTokenLimit") or None,
-            )
-            for entry in chat
-        ]
-        return [
-            *found,
-            *(_of_embeddings(entry["name"].removeprefix("models/"), entry.get("inputTokenLimit")) for entry in embeds),
-        ]
+        entries = yield from self._listed("/models", "models")
+        found: list[ModelInfo | str] = []
+        for method, make in (("generateContent", _of_chat), ("embedContent", _of_embeddings)):
+            able = (entry for entry in entries if method in (entry.get("supportedGenerationMethods") or ()))
+            found += [make(entry["name"].removeprefix("models/"), entry) for entry in able]
+        return found
+
+    def _listed(self, path: str, field: str) -> Generator[Any, Any, list[Mapping[str, Any]]]:
+        headers = yield from self._authorized()
+        request = HttpRequest(f"{self.prefix}{path}", method="GET", query={"pageSize": "1000"}, headers=headers)
+        return (yield from request.pages(field, "nextPageToken", "pageToken"))
+
+    def _authorized(self, call: CallContext | None = None) -> Generator[Order, Any, dict[str, str]]:
+        """Return the headers with a token, where the settings have no key."""
+        return (yield from self._tokens.headers(call)) if self._tokens else {}
 
 
 class Vertex(Gemini):
@@ -194,37 +196,9 @@ class Vertex(Gemini):
             return f"{self.prefix if publisher.startswith('projects') else self._parent}/{quote(model, safe='/')}"
         return f"{self._parent}/publishers/{quote(publisher or 'google')}/models/{quote(name)}"
 
-    def build(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest]:
-        """Write a request, with a fresh token; see `WireProvider.build`.
-
-        Args:
-            request: The request, in the OpenAI chat shape.
-            call: The call, for notes.
-
-        Yields:
-            The refresh of the credentials, which blocks.
-        """
-        made: HttpRequest = super().build(request, call)
-        return attrs.evolve(made, headers=(yield from self._authorized(call)))
-
-    def counting(self, request: Request, call: CallContext) -> Generator[Any, Any, int]:
-        """Ask how many input tokens a request has; see `WireProvider.counting`.
-
-        Args:
-            request: The request, in the OpenAI chat shape.
-            call: The call, for notes.
-
-        Yields:
-            The refresh of the credentials, which blocks, and the request.
-
-        Returns:
-            The number of tokens.
-        """
-        whole = _noted(request, call)
-        body = {name: whole[name] for name in _COUNTED if name in whole}
-        headers = yield from self._authorized(call)
-        answer: HttpAnswer = yield HttpRequest(f"{self.path(request.model)}:countTokens", body, headers=headers)
-        return answer.number("totalTokens")
+    def _counted(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        del path
+        return {name: body[name] for name in _COUNTED if name in body}
 
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Embedding:
         """Ask for embeddings; see `WireProvider.embedding`. The options are fields of each text, such as `task_type`.
@@ -260,11 +234,10 @@ class Vertex(Gemini):
         Returns:
             Google's models that answer a chat, then those that make embeddings.
         """
-        headers = yield from self._authorized()
-        entries = yield from _listed(f"{self.prefix}/publishers/google/models", "publisherModels", headers)
+        entries = yield from self._listed("/publishers/google/models", "publisherModels")
         names = [entry["name"].rpartition("/")[2] for entry in entries]
         found = [described(name) for name in names if not _NO_CHAT.search(name)]
-        return [*found, *(_of_embeddings(name) for name in names if "embedding" in name)]
+        return [*found, *(_of_embeddings(name, {}) for name in names if "embedding" in name)]
 
     def failed(self, error: ProviderError) -> ProviderError:
         """Name the settings that are wrong; see `Gemini.failed`.
@@ -276,9 +249,6 @@ class Vertex(Gemini):
             error.args = (f"{error}; check `location`, or set `url`",)
         return super().failed(self._tokens.explained(error) if self._tokens else error)
 
-    def _authorized(self, call: CallContext | None = None) -> Generator[Order, Any, dict[str, str]]:
-        return (yield from self._tokens.headers(call)) if self._tokens else {}
-
 
 def _noted(request: Request, call: CallContext) -> dict[str, Any]:
     """The JSON object of a request, whose changes are noted."""
@@ -287,14 +257,15 @@ def _noted(request: Request, call: CallContext) -> dict[str, Any]:
     return body
 
 
-def _listed(path: str, field: str, headers: Mapping[str, str] = _NONE) -> Generator[Any, Any, list[Mapping[str, Any]]]:
-    request = HttpRequest(path, method="GET", query={"pageSize": "1000"}, headers=headers)
-    return request.pages(field, "nextPageToken", "pageToken")
-
-
 def _sizes(request: EmbeddingRequest) -> dict[str, int]:
     return {} if request.dimensions is None else {"outputDimensionality": request.dimensions}
 
 
-def _of_embeddings(name: str, window: Any = None) -> ModelInfo:
+def _of_chat(name: str, entry: Mapping[str, Any]) -> ModelInfo:
+    most = entry.get("outputTokenLimit") or None
+    return described(name, window=entry.get("inputTokenLimit"), most=most, thinks=entry.get("thinking"))
+
+
+def _of_embeddings(name: str, entry: Mapping[str, Any]) -> ModelInfo:
+    window = entry.get("inputTokenLimit")
     return ModelInfo(name, supports_embeddings=True, context_window=window if isinstance(window, int) and window > 0 else None)
