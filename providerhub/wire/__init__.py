@@ -15,6 +15,7 @@ from providerhub._values.errors import ProviderError as ProviderError
 from providerhub._values.value import publish
 
 if TYPE_CHECKING:
+    from providerhub.wire._chat_usage import flat
     from providerhub.wire._framing import Frame, Framing
     from providerhub.wire._modern import Form, arguments_of, form_of, inline_data, left_out, modern, source_of
     from providerhub.wire.json_array import ArrayDecoder
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayDecoder", "Form", "Frame", "Framing", "JsonFrame", "JsonReading", "LineDecoder", "Reading", "SSEDecoder",
-    "SSELimitError", "ServerSentEvent", "arguments_of", "form_of", "inline_data", "left_out", "modern", "source_of",
+    "SSELimitError", "ServerSentEvent", "arguments_of", "flat", "form_of", "inline_data", "left_out", "modern", "source_of",
 ]  # fmt: skip
 
 _NAMES = {
+    "_chat_usage": "flat",
     "_framing": "Frame Framing",
     "_modern": "Form arguments_of form_of inline_data left_out modern source_of",
     "json_array": "ArrayDecoder",

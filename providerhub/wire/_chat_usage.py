@@ -33,8 +33,7 @@ _LARGE = 2**53
 
 def usage_of(said: Mapping[str, Any]) -> Usage:
     """Read the counts of an answer. Reasoning that the service counts beside `completion_tokens` is added to `output_tokens`."""
-    others: dict[str, Any] = {}
-    _flatten(said, "", others)
+    others = flat(said)
     counts: dict[str, Any] = {}
     for place, value in others.items():
         name = _COUNTS.get(place)
@@ -53,9 +52,19 @@ def _is_cost(value: object) -> bool:
     return math.isfinite(value) if isinstance(value, float) else type(value) is int and abs(value) < _LARGE
 
 
-def _flatten(said: Mapping[str, Any], before: str, found: dict[str, Any]) -> None:
-    for name, value in said.items():
-        if isinstance(value, dict):
-            _flatten(value, f"{before}{name}.", found)
+def flat(values: Mapping[str, Any] | list[Any]) -> dict[str, Any]:
+    """Return the values of nested objects and lists, such as the counts of an answer for `Usage.others`.
+
+    Args:
+        values: The object, parsed from JSON.
+
+    Returns:
+        The values, their names joined by dots: `{"a": {"b": 1}, "c": [2]}` becomes `{"a.b": 1, "c.0": 2}`. Nulls are left out.
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items() if isinstance(values, dict) else enumerate(values):
+        if isinstance(value, dict | list):
+            found |= {f"{name}.{inner}": one for inner, one in flat(value).items()}
         elif value is not None:
-            found[before + name] = value
+            found[str(name)] = value
+    return found

@@ -6,10 +6,10 @@ written to it, and `output_tokens` include the thinking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providerhub import Detail, Event, Usage, UsageDelta
+from providerhub.wire import flat
 
 _NAMES = {"service_tier": "tier"}
 """Words beside the counts, and their names in `Completion.details`."""
@@ -30,10 +30,10 @@ class Counts:
         Returns:
             The counts so far, and words such as the service tier.
         """
-        if not isinstance(usage, Mapping):
+        if not isinstance(usage, dict):
             return []
         found: list[Event] = []
-        for name, value in _flat(usage):
+        for name, value in flat(usage).items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 self._all[name] = value
             elif isinstance(value, str) and "." not in name:
@@ -56,13 +56,3 @@ class Counts:
             cache_write_tokens=written,
             others=dict(self._all),
         )
-
-
-def _flat(source: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Give the values of nested objects and lists, their names joined by dots."""
-    items = source.items() if isinstance(source, Mapping) else enumerate(source)
-    for name, value in items:
-        if isinstance(value, Mapping | list):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -25,7 +25,7 @@ from providerhub import (
     Usage,
     UsageDelta,
 )
-from providerhub.wire import arguments_of
+from providerhub.wire import arguments_of, flat
 from providerhub.wire_provider import JsonReading
 from providerhub_bedrock.aws import EventStream, status_of
 
@@ -271,7 +271,10 @@ def _details(data: Mapping[str, Any]) -> Pieces:
 
 
 def _counts(usage: Mapping[str, Any]) -> Usage:
-    known = {name: value for name, value in usage.items() if isinstance(value, int) and not isinstance(value, bool)}
+    counts = {
+        name: value for name, value in flat(usage).items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    known = {name: value for name, value in counts.items() if isinstance(value, int)}
     read, written, new = (known.get(name) for name in ("cacheReadInputTokens", "cacheWriteInputTokens", "inputTokens"))
     return Usage(
         input_tokens=None if new is None else new + (read or 0) + (written or 0),
@@ -279,14 +282,5 @@ def _counts(usage: Mapping[str, Any]) -> Usage:
         cached_tokens=read,
         cache_write_tokens=written,
         stated_total=known.get("totalTokens"),
-        others=dict(_flat(usage)),
+        others=counts,
     )
-
-
-def _flat(source: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Give the numbers of nested objects and lists, their names joined by dots."""
-    for name, value in source.items() if isinstance(source, Mapping) else enumerate(source):
-        if isinstance(value, Mapping | list):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{prefix}{name}", value

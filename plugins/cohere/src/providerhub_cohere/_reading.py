@@ -21,6 +21,7 @@ from providerhub import (
     UsageDelta,
     error_from_status,
 )
+from providerhub.wire import flat
 from providerhub.wire_provider import JsonReading
 from providerhub_cohere._body import THOUGHTS
 from providerhub_cohere._refusals import REFUSALS
@@ -184,10 +185,7 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
         The counts that are charged, as OpenTelemetry's conventions for generative AI say; those of `tokens` where the service
         states no others. All of them are in `others`.
     """
-    others: dict[str, Any] = {}
-    for name, value in usage.items():
-        inner = {f"{name}.{part}": count for part, count in value.items()} if isinstance(value, dict) else {name: value}
-        others |= {place: count for place, count in inner.items() if isinstance(count, int | float)}
+    others = {place: count for place, count in flat(usage).items() if isinstance(count, int | float)}
     counts = {place: int(count) for place, count in others.items()}
     images, read = counts.get("tokens.image_tokens"), counts.get("tokens.input_tokens")
     charged = counts.get("billed_units.input_tokens")
