@@ -36,6 +36,7 @@ USAGE = {
     "cached_tokens": 144,
 }
 DOCUMENT = {"type": "document", "document": {"id": "d", "data": "x"}}
+EMBED, RERANK = {"name": "embed-v4.0", "endpoints": ["embed"]}, {"name": "rerank-v4.0", "endpoints": ["rerank"]}
 NEVER = http_response(500, {"message": "must not be asked"})
 
 
@@ -396,13 +397,13 @@ def pages(request):
         return http_response(200, {"models": [{"name": "command-r", "endpoints": ["chat"]}]})
     vision = {"name": "command-v", "context_length": 128000.0, "features": ["vision", "json_schema"]}
     thinker = {"name": "command-t", "context_length": 256000, "features": ["tools", "reasoning"]}
-    return http_response(200, {"models": [vision, thinker, {"name": None}], "next_page_token": "two"})
+    return http_response(200, {"models": [vision, thinker, {"name": None}, EMBED, RERANK], "next_page_token": "two"})
 
 
 def test_the_list_holds_what_the_service_says_of_each_model():
     with FaultServer(pages) as server:
-        vision, thinker, plain = Cohere.discover(ProviderConfig(name="cohere", url=server.url, api_key="k"))
-    assert "endpoint=chat" in server.requests[0].target
+        vision, thinker, plain, vectors = Cohere.discover(ProviderConfig(name="cohere", url=server.url, api_key="k"))
+    assert (vectors.name, vectors.supports_embeddings, vectors.supports_stream) == ("embed-v4.0", True, None)
     assert (vision.name, vision.supports_images, vision.supports_tools, vision.context_window) == (
         "command-v",
         True,

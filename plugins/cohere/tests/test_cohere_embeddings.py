@@ -16,6 +16,6 @@ def test_the_texts_are_documents_unless_an_option_says_otherwise():
     assert server.requests[0].target == "/v2/embed"
     assert first == {
         "model": "embed-v4.0", "texts": ["a", "b"], "embedding_types": ["float"], "output_dimension": 256,
-        "input_type": "search_document",
+        "input_type": "search_document", "truncate": "NONE",
     }  # fmt: skip
     assert second["input_type"] == "search_query"

@@ -54,7 +54,7 @@ def test_vertex_gets_one_text_in_a_request_where_the_model_takes_no_more(model, 
     assert (found.vectors, found.usage.input_tokens) == ([[1.0], [1.0]], 6)
     assert len(server.requests) == 2 * requests
     assert server.requests[0].target == f"/v1beta1/publishers/google/models/{model}:predict"
-    assert server.requests[0].json()["parameters"] == {"outputDimensionality": 8}
+    assert server.requests[0].json()["parameters"] == {"autoTruncate": False, "outputDimensionality": 8}
 
 
 def test_another_answer_is_an_error():

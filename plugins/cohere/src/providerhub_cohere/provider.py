@@ -71,27 +71,33 @@ class Cohere(OpenAIChatProvider):
         del call
         asked: dict[str, Any] = {"model": request.model, "texts": list(request.texts), "embedding_types": ["float"]}
         asked |= {} if request.dimensions is None else {"output_dimension": request.dimensions}
-        asked |= {"input_type": "search_document", **request.options}
+        # A text that is too long is an error; the service would cut it in silence otherwise.
+        asked |= {"input_type": "search_document", "truncate": "NONE", **request.options}
         said = (yield HttpRequest("/v2/embed", asked)).json()
         found = (said.get("embeddings") if isinstance(said, dict) else None) or {}
         count = ((said.get("meta") or {}).get("billed_units") or {}).get("input_tokens") if found else None
         return Embeddings(found.get("float") or [], None if count is None else Usage(input_tokens=int(count)))
 
     def models(self) -> Generator[HttpRequest, HttpAnswer, list[ModelInfo]]:
-        """List the models of the service that chat, for `listed`.
+        """List the models of the service, for `listed`.
 
         Yields:
             The request of each page.
 
         Returns:
-            The models, with the abilities and the context length that the service states.
+            The models that chat, with what the service states of them, then those that make embeddings.
         """
-        request = HttpRequest("/v1/models", method="GET", query={"endpoint": "chat", "page_size": "1000"})
+        request = HttpRequest("/v1/models", method="GET", query={"page_size": "1000"})
         entries = yield from request.pages("models", "next_page_token", "page_token")
-        return [_model(entry) for entry in entries if str(entry.get("name") or "").strip()]
+        found = (_model(entry) for entry in entries if str(entry.get("name") or "").strip())
+        return sorted((model for model in found if model is not None), key=lambda model: model.supports_embeddings is True)
 
 
-def _model(entry: Mapping[str, Any]) -> ModelInfo:
+def _model(entry: Mapping[str, Any]) -> ModelInfo | None:
+    """Describe a model; `None` for one that neither chats nor makes embeddings."""
+    ways = entry.get("endpoints")
+    if isinstance(ways, list) and "chat" not in ways:
+        return ModelInfo(str(entry["name"]), supports_embeddings=True) if "embed" in ways else None
     stated = entry.get("features")
     able = stated if isinstance(stated, list) else []
     window = entry.get("context_length")

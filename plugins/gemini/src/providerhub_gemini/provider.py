@@ -200,6 +200,9 @@ class Vertex(Gemini):
         del path
         return {name: body[name] for name in _COUNTED if name in body}
 
+    embedding_characters = 20_000
+    """The service takes 20,000 tokens in one request, and a character is one token at most in nearly all texts."""
+
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Embedding:
         """Ask for embeddings; see `WireProvider.embedding`. The options are fields of each text, such as `task_type`.
 
@@ -218,7 +221,7 @@ class Vertex(Gemini):
         size = 1 if "gemini" in request.model else len(texts)
         for place in range(0, len(texts), size):
             instances = [{"content": text, **request.options} for text in texts[place : place + size]]
-            body = {"instances": instances, "parameters": _sizes(request)}
+            body = {"instances": instances, "parameters": {"autoTruncate": False, **_sizes(request)}}  # an error, and no cut text
             answer = yield HttpRequest(f"{self.path(request.model)}:predict", body, headers=headers)
             found += [entry["embeddings"] for entry in answer.entries("predictions") if isinstance(entry.get("embeddings"), dict)]
         counts = [one.get("statistics", {}).get("token_count") for one in found]
