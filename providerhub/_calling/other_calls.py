@@ -165,10 +165,12 @@ def batches(provider: object, request: EmbeddingRequest) -> Iterator[EmbeddingRe
     """Divide a request by the limits of a provider: `embedding_limit` texts, with `embedding_characters` in all at most."""
     limit, most = getattr(provider, "embedding_limit", LIMIT), getattr(provider, "embedding_characters", float("inf"))
     texts: list[str] = []
+    size = 0
     for text in request.texts:
-        if texts and (len(texts) >= limit or sum(map(len, texts)) + len(text) > most):
+        size += len(text)
+        if texts and (len(texts) >= limit or size > most):
             yield attrs.evolve(request, texts=tuple(texts))
-            texts = []
+            texts, size = [], len(text)
         texts.append(text)
     yield attrs.evolve(request, texts=tuple(texts))
 
