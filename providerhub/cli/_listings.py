@@ -68,7 +68,8 @@ def described(view: InstanceView) -> str:
 
 def is_untouched(view: InstanceView, settings: Settings) -> bool:
     """Whether a provider needs no settings and has none, so that only its service knows whether it can be called."""
-    return not view.models and view.name not in settings.providers and not any(setting.required for setting in view.settings)
+    is_set = view.name in settings.providers or (view.config is not None and view.config.api_key is not None)
+    return not is_set and not view.models and not any(setting.required for setting in view.settings)
 
 
 def folded(instances: Iterable[InstanceView], settings: Settings) -> tuple[list[InstanceView], dict[str, str]]:

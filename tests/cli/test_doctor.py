@@ -492,6 +492,12 @@ def test_a_server_that_may_not_run_is_not_promised(cli, monkeypatch):
     assert "run `ollama serve`" in tried
 
 
+@pytest.mark.parametrize(("name", "variable"), [("openai", "OPENAI_API_KEY"), ("groq", "GROQ_API_KEY")])
+def test_a_service_with_a_key_is_no_server_that_may_not_run(cli, name, variable):
+    verdict = cli("doctor", env={variable: "canary-key-0123456789"}).stdout.split("\n\n")[0]
+    assert f"{name} (its models are not listed yet)" in verdict.splitlines()[0]
+
+
 def test_network_asks_for_a_model_that_the_service_lists(site):
     more = ", discover='plug_lists:listed'"
     listing = "\ndef listed(config):\n    return ['m-2']\n"
