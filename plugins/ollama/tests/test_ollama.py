@@ -383,9 +383,10 @@ def test_a_prompt_above_num_ctx_is_refused_before_sending(hub_at, ask):
         assert ask(hub, long, options={"ollama": {"truncate": True}}).text == "Hi"
 
 
-def test_a_prompt_that_an_older_server_has_cut_is_noted(sent):
-    _, answer = sent("word " * 40_000, reply=answered({"content": "Hi"}, prompt_eval_count=2051))
-    assert any("it may have cut the prompt" in note for note in answer.route.attempts[0].notes)
+@pytest.mark.parametrize(("words", "read", "noted"), [(40_000, 2051, True), (6000, 4096, True), (6000, 6010, False)])
+def test_a_prompt_that_an_older_server_has_cut_is_noted(sent, words, read, noted):
+    _, answer = sent("word " * words, reply=answered({"content": "Hi"}, prompt_eval_count=read))
+    assert any("it may have cut the prompt" in note for note in answer.route.attempts[0].notes) == noted
 
 
 TAGS = {

@@ -25,9 +25,10 @@ _LEFT_OUT = frozenset({"text", "thinking", "redacted_thinking", "reasoning", "re
 """Types of parts that hold no image: texts, and the thinking of other vendors, which is left out."""
 
 _NAMES = {"file": "files", "input_audio": "audio", "video_url": "video"}
-_CHARACTERS_PER_TOKEN = 8
+_MOST, _USUAL = 8, 6
+"""Characters of a token: more than the average of any prompt, and more than that of nearly all texts."""
+
 _TOKENS_PER_MESSAGE = 3
-"""For a number of tokens that no prompt stays below: a token holds fewer characters on the average."""
 
 
 def body(request: Request, config: ProviderConfig) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def body(request: Request, config: ProviderConfig) -> dict[str, Any]:
         **own,
     }
     window = (found["options"] or {}).get("num_ctx")
-    least = least_tokens(request)
+    least = tokens(request)
     if isinstance(window, int) and least > window and found["truncate"] is False:
         raise ContextLengthError(f"the prompt has at least {least:,} tokens, and num_ctx is {window:,}{_HINT}")
     if request.parallel_tool_calls is False and found["tools"]:
@@ -68,17 +69,19 @@ def body(request: Request, config: ProviderConfig) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def least_tokens(request: Request) -> int:
+def tokens(request: Request, *, usual: bool = False) -> int:
     """Return a number of tokens that the prompt has at least. Runs of white space count as one character.
 
     Args:
         request: The request.
+        usual: Whether the number may be too high for a rare text. Tools, which models write in different ways, are left out then.
+            Default false.
     """
     texts = [_text(message.get("content")) for message in request.messages]
-    if request.tools and request.tool_choice != "none":
+    if request.tools and request.tool_choice != "none" and not usual:
         texts += [str(tool.get("function")) for tool in request.tools]
     characters = sum(len(" ".join(text.split())) for text in texts)
-    return characters // _CHARACTERS_PER_TOKEN + _TOKENS_PER_MESSAGE * len(request.messages)
+    return characters // (_USUAL if usual else _MOST) + _TOKENS_PER_MESSAGE * len(request.messages)
 
 
 def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:

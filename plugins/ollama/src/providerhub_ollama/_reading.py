@@ -37,14 +37,14 @@ class ChatReading(JsonReading):
     Args:
         call: The call. The reader adds notes to it.
         headers: The headers of the answer.
-        least: The tokens that the prompt has at least.
+        expected: The tokens that the prompt has, as far as its length tells.
     """
 
     frames = LineDecoder
 
-    def __init__(self, call: CallContext, headers: Mapping[str, str], least: int = 0) -> None:
+    def __init__(self, call: CallContext, headers: Mapping[str, str], expected: int = 0) -> None:
         super().__init__(call, headers)
-        self._least = least
+        self._expected = expected
         self._calls = 0
         self._known = {"message", "done"}  # the fields of a line that say nothing new beside its text
         self._turn: dict[str, Any] = {}
@@ -117,8 +117,8 @@ class ChatReading(JsonReading):
     def _end(self, data: Mapping[str, Any]) -> Iterator[Event]:
         counts = {name: data[name] for name in ("prompt_eval_count", "eval_count") if isinstance(data.get(name), int)}
         read = counts.get("prompt_eval_count")
-        if read and read < self._least:
-            self.call.note(f"the server read {read:,} tokens of at least {self._least:,}: it may have cut the prompt")
+        if read and read < self._expected:
+            self.call.note(f"the server read {read:,} tokens of about {self._expected:,}: it may have cut the prompt")
         if counts:
             yield UsageDelta(Usage(input_tokens=read, output_tokens=counts.get("eval_count"), others=counts))
         if self._turn:

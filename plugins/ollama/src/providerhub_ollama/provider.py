@@ -21,7 +21,7 @@ from providerhub import (
 from providerhub.wire import left_out
 from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvider
 from providerhub_ollama import is_absent
-from providerhub_ollama._body import body, least_tokens
+from providerhub_ollama._body import body, tokens
 from providerhub_ollama._reading import ChatReading
 
 _LATEST = ":latest"
@@ -65,7 +65,7 @@ class Ollama(WireProvider):
             call: The call, for notes.
             headers: The headers of the answer, by name.
         """
-        return ChatReading(call, headers, least_tokens(request))
+        return ChatReading(call, headers, max(tokens(request), tokens(request, usual=True)))
 
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
         """Ask for embeddings; see `WireProvider.embedding`. A text that is too long is an error, and is not cut in silence.
