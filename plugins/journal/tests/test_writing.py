@@ -1,5 +1,6 @@
 """What is recorded of a call, and what happens when it cannot be."""
 
+import contextlib
 import json
 import socketserver
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from providerhub import ConfigurationError, Hub, ProviderHubError, ServerError, Settings
-from providerhub_journal import _worker, _writer, flush
+from providerhub_journal import _direct, _worker, _writer, flush
 from providerhub_journal._config import Config
 from providerhub_journal._worker import shared
 from providerhub_journal._writer import Writer
@@ -77,6 +78,44 @@ def test_the_entry_point_records_the_calls_of_the_command_line(monkeypatch, url)
     with Hub(Settings(journal={"url": url})) as hub, pytest.raises(ProviderHubError):
         hub.complete("no-such-model", "x")
     assert [writer._config.program for writer in _worker._shared.values()] == ["providerhub"]
+
+
+ASK = """
+import sys
+from providerhub import Hub, Settings
+with Hub(Settings(journal={"url": sys.argv[1]})) as hub:
+    try:
+        hub.complete("no-such-model", "x", metadata={"user": "anna"})
+    except Exception:
+        pass
+from providerhub_journal import flush
+flush()
+print("sqlalchemy" in sys.modules)
+"""
+
+
+def test_the_command_line_needs_sqlalchemy_only_for_a_new_file(monkeypatch, url, rows):
+    monkeypatch.setenv("PROVIDERHUB_PROGRAM", "providerhub")
+    said = [subprocess.run([sys.executable, "-c", ASK, url], check=True, capture_output=True, text=True).stdout for _ in range(3)]
+    assert said == ["True\n", "False\n", "False\n"]
+    first, *later = rows()
+    assert len(later) == 2
+    for row in later:
+        assert {type(row[name]) for name in row} == {type(first[name]) for name in row}
+        assert (row["error"], row["metadata"], row["program"]) == (first["error"], first["metadata"], "providerhub")
+
+
+@pytest.mark.parametrize("sql", ["UPDATE providerhub_journal SET value = 2", "DROP TABLE providerhub_attempts"])
+def test_a_file_that_cannot_be_written_directly_is_left_to_sqlalchemy(url, make_hub, talker, sql):
+    make_hub(a=talker()).complete("m", "x")
+    assert flush()
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute(sql)
+    row = {"id": "1", "tries": [{"call": "1", "number": 1}]}
+    assert not _direct.insert(url, [row])
+    assert not _direct.insert("sqlite:///relative.db", [row])
+    assert not _direct.insert(url.replace("calls", "none"), [row])
+    assert not _direct.insert("postgresql://host/db", [row])
 
 
 def redacted(row):

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.schema import CreateTable
 
-VERSION = 1  # of the tables; a database with a greater one is not written
+from providerhub_journal._direct import BUSY, VERSION
+
 UNIT = 10**9  # costs are whole numbers of this part of the currency's unit, so that sums are exact
-BUSY = 5.0  # seconds for which SQLite waits for another process that writes
 CONNECT = 5  # seconds for the connection to a server; without a limit, a call would wait minutes for a host that is gone
 _LIMITED = {"psycopg", "psycopg2", "mysqldb", "pymysql"}  # the drivers that take `connect_timeout`
 _TRIES = 5  # of the first use: several processes may create the tables at once

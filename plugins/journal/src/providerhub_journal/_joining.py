@@ -66,7 +66,7 @@ def providerhub_join(settings: Settings) -> Any:
     config = read(table)
     if not table.get("enabled", config.program == COMMAND_LINE):
         return None
-    if table.get("enabled"):  # the command line, which makes one call, does not wait for this import of a tenth of a second
+    if config.program != COMMAND_LINE:
         import providerhub_journal._insert  # noqa: F401 -- beside busy threads it takes seconds, and the calls wait in memory
     return Journal(config)
 

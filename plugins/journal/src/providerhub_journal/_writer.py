@@ -7,6 +7,7 @@ from typing import Any
 
 from providerhub import CallRecord
 from providerhub_journal._config import Config, Redact, Row, redaction
+from providerhub_journal._joining import COMMAND_LINE
 from providerhub_journal._rows import call_row, clean
 from providerhub_journal._worker import TOGETHER, Worker, reason
 
@@ -66,7 +67,7 @@ class Writer(Worker[CallRecord]):
         if len(self._rows) > MOST:
             self._lose(len(self._rows) - MOST)
             del self._rows[:-MOST]
-        while self._rows and not self._is_off and self._write():
+        while self._rows and not self._is_off and (self._write_directly() or self._write()):
             pass
         return not self._rows
 
@@ -84,6 +85,18 @@ class Writer(Worker[CallRecord]):
             self._lose(1)
             return None
         return changed and {"tries": [], **changed}
+
+    def _write_directly(self) -> bool:
+        """Write rows of the command line, which are few; other programs keep a connection. Returns whether that was possible."""
+        if self._config.program != COMMAND_LINE or self._engine is not None or self._config.keep is not None or self._lost:
+            return False
+        from providerhub_journal._direct import insert  # slow to import: not before the first call has ended
+
+        part = self._rows[:TOGETHER]
+        is_written = insert(self._config.url, part)
+        if is_written:
+            del self._rows[: len(part)]
+        return is_written
 
     def _write(self) -> bool:
         """Write rows that wait; return whether that worked. Those of a database that cannot be written now go on waiting."""
