@@ -15,7 +15,7 @@ import pytest
 
 from providerhub import ConfigurationError, Hub, ProviderHubError, ServerError, Settings
 from providerhub_journal import _direct, _worker, _writer, flush
-from providerhub_journal._config import Config
+from providerhub_journal._config import Config, default_url
 from providerhub_journal._worker import shared
 from providerhub_journal._writer import Writer
 
@@ -92,6 +92,14 @@ from providerhub_journal import flush
 flush()
 print("sqlalchemy" in sys.modules)
 """
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another rule")
+def test_the_usual_file_is_where_platformdirs_has_it(monkeypatch):
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    usual = default_url()
+    monkeypatch.setenv("XDG_DATA_HOME", "")  # the same folder, found by platformdirs
+    assert default_url() == usual
 
 
 def test_the_command_line_needs_sqlalchemy_only_for_a_new_file(monkeypatch, url, rows):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -45,11 +47,13 @@ class Config(NamedTuple):
 
 def default_url() -> str:
     """The address of the SQLite file in the user's data folder."""
-    from pathlib import Path
+    if sys.platform == "linux" and not os.environ.keys() & {"XDG_DATA_HOME", "ANDROID_ROOT"}:
+        folder = os.path.expanduser("~/.local/share/providerhub")  # noqa: PTH111 -- pathlib is slow to import, as platformdirs
+    else:
+        from platformdirs import user_data_dir
 
-    from platformdirs import user_data_dir  # slow to import; an answer need not wait for it
-
-    return f"sqlite:///{Path(user_data_dir('providerhub', appauthor=False)) / 'journal.db'}"
+        folder = user_data_dir("providerhub", appauthor=False)
+    return f"sqlite:///{os.path.join(folder, 'journal.db')}"  # noqa: PTH118 -- the same
 
 
 def seconds(text: object, name: str = "keep") -> float:
