@@ -147,7 +147,7 @@ class Opener:
     async def _addresses(self, host: str, port: int) -> list[Address]:
         """Look a host up. In the loop's own threads a look-up that hangs would hold up their other work, and the loop's end."""
         if is_numeric(host):
-            return looked_up(host, port)
+            return looked_up(host.encode(), port)
         running = self._lookups.get((host, port))
         if running is None:
             running = self._lookups[host, port] = lookup_of(host, port)

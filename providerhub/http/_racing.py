@@ -87,7 +87,7 @@ def addresses_of(host: str, port: int, deadline: float, aborted: Callable[[], bo
     The families of the addresses take turns. Raises `OSError` for a host without one.
     """
     if is_numeric(host):
-        return looked_up(host, port)
+        return looked_up(host.encode(), port)  # as bytes: for a text, Python imports the codec of names
     running = lookup_of(host, port)
     while not running.done.wait(max(0.0, min(_LOOK, deadline - time.monotonic()))):
         if aborted() or time.monotonic() >= deadline:
@@ -116,7 +116,7 @@ def is_numeric(host: str) -> bool:
     return True
 
 
-def looked_up(host: str, port: int) -> list[Address]:
+def looked_up(host: str | bytes, port: int) -> list[Address]:
     """Look a host up without a timeout; the families of the addresses take turns."""
     found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     families = list(dict.fromkeys(entry[0] for entry in found))

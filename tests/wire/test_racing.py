@@ -1,6 +1,8 @@
 """One connect phase: the look-up of a name, its addresses, a proxy's tunnel and TLS share the connect timeout."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -44,6 +46,16 @@ def test_the_addresses_take_turns_by_family(monkeypatch):
     found = [(family, socket.SOCK_STREAM, 6, "", (name, 1)) for family, name in ((six, "a"), (six, "b"), (six, "c"), (four, "d"))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
     assert [entry[4][0] for entry in addresses_of("dual.test", 1, _later(), _never)] == ["a", "d", "b", "c"]
+
+
+def test_an_address_needs_no_codec_of_names():
+    code = (
+        "import sys; from providerhub.http._racing import addresses_of; "
+        "found = addresses_of('127.0.0.1', 80, float('inf'), bool) + addresses_of('::1', 80, float('inf'), bool); "
+        "print(*(entry[4][0] for entry in found), 'encodings.idna' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "127.0.0.1 ::1 False\n"
 
 
 def test_an_address_that_refuses_costs_no_turn(server, monkeypatch):
