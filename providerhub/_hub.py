@@ -186,16 +186,16 @@ class Hub(CallMaker):
         dimensions: int | None = None,
         **knobs: Unpack[EmbeddingKnobs],
     ) -> Embeddings:
-        """Turn texts into vectors. The provider is chosen, and another one is asked after a failure, as at `complete`.
+        """Turn texts into vectors. The hub chooses the provider, and asks another provider after a failure, as in `complete`.
 
-        The texts go to the service in as many requests as it needs. All vectors of a call come from one model: after a failure
-        the next candidate gets all texts again. To compare vectors of two calls, name one model, not a sequence.
+        A long list of texts is split into several requests. All vectors of a call come from one model: after a failure, the next
+        candidate gets all texts again. To compare vectors of two calls, name one model, not a sequence.
 
         Args:
             model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
-            texts: The texts, at least one, none of them empty. A single text is a list of one.
-            dimensions: The length of the vectors, where the model has several; `None`, the default, for its own.
-            **knobs: `timeout`, `retry`, `strategy`, `hedge`, `metadata` and `options`, as at `complete`.
+            texts: At least one text; no text may be empty. A single `str` counts as a list of one.
+            dimensions: The length of the vectors, if the model supports several; `None`, the default, for the model's own length.
+            **knobs: `timeout`, `retry`, `strategy`, `hedge`, `metadata` and `options`, as in `complete`.
 
         Returns:
             The vectors in the order of the texts, with the model and the provider that answered.
@@ -220,18 +220,18 @@ class Hub(CallMaker):
 
     @documented
     def count_tokens(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> TokenCount:
-        """Ask a service how many input tokens a request has, without an answer. The provider is chosen as at `complete`.
+        """Ask a service for the number of input tokens of a request. The hub chooses the provider as in `complete`.
 
-        After a failure, or if a provider cannot count, the next candidate is asked. Providers count differently, so name one
-        model, or pin a provider, to compare two counts. A count is free, and the limits of tokens and budgets let it pass.
+        After a failure, or if a provider cannot count, the call asks the next candidate. Providers count differently. To compare
+        two counts, name one model, or pin a provider. A count is free; `tpm` and budgets do not apply.
 
         Args:
             model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
-            messages: The conversation, as at `complete`.
-            **knobs: The keywords of `complete`; those that the provider gets, such as `tools`, count.
+            messages: The conversation, as in `complete`.
+            **knobs: The keywords of `complete`. Keywords that the provider gets, such as `tools`, count.
 
         Returns:
-            The number of tokens, as the service counts or estimates it, with the model and the provider that counted.
+            The service's count or estimate, with the model and the provider.
 
         Raises:
             CapabilityError: No candidate can count.

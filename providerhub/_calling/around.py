@@ -1,4 +1,4 @@
-"""The callables that stand around the calls of a hub, such as guardrails and caches."""
+"""The callables around the calls of a hub, such as guardrails and caches."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _SENT = tuple(name for name, keyword in KEYWORDS.items() if keyword.sent)
 
 
 class GoOn:
-    """Goes on with a call: `go_on(request)` makes the plan, asks the providers, and returns the `Completion` or the stream.
+    """Continues a call: `go_on(request)` makes the plan, asks the providers, and returns the `Completion` or the stream.
 
-    A callable around a call gets it as its second argument. It may be called more than once: each is a call of its own.
+    A callable around a call gets it as its second argument. It may call `go_on` more than once; each time is a separate call.
 
     Attributes:
-        asked: The model or models, as the caller named them.
+        asked: The model or models that the caller named.
         options: The vendor-specific keywords by provider.
         metadata: The caller's keyword `metadata`.
         cache: The caller's keyword `cache`; `None` when it was not given.
-        awaited: Whether the call is made by `acomplete`. Then the result must be awaited, and a stream is an `AsyncStream`.
+        awaited: Whether the call is made by `acomplete`. If true, the result must be awaited, and a stream is an `AsyncStream`.
     """
 
     __slots__ = ("_go", "asked", "awaited", "cache", "metadata", "options")
@@ -60,13 +60,13 @@ class GoOn:
         self._go = go
 
     def __call__(self, request: Request) -> Any:
-        """Go on.
+        """Continue the call.
 
         Args:
-            request: The request, as it was or changed. Another model in it replaces `asked`.
+            request: The request, changed or not. A changed `model` replaces `asked`.
 
         Returns:
-            The `Completion`, or the `Stream` when the request streams; for `acomplete`, an awaitable of one.
+            The `Completion`, or the `Stream` if the request streams; for `acomplete`, an awaitable.
 
         Raises:
             InvalidRequestError: The changed request is wrong.
@@ -156,7 +156,7 @@ class Around:
 
 
 class Replay:
-    """A whole answer that is handed over as a stream; it has what `Stream` and `AsyncStream` need of a driver."""
+    """A whole answer as a stream, with the interface of a driver that `Stream` and `AsyncStream` need."""
 
     def __init__(self, completion: Completion) -> None:
         self.completion = completion

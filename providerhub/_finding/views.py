@@ -20,27 +20,27 @@ from providerhub._values.value import Value, frozen
 
 @frozen(eq=False, repr=False, kw_only=True)
 class InstanceView(Value):
-    """One provider and its state: the default instance of a plugin, a further configured one, or a registered object.
+    """One provider and its state: the default instance of a plugin, a further configured instance, or a registered object.
 
     Args:
         name: The name of the instance.
         plugin: The name of its plugin; the instance's own name for a registered object.
-        distribution: The distribution that contains the plugin; in a conflict all of them, separated by commas; empty for a
-            registered object.
+        distribution: The distribution of the plugin; in a conflict all distributions, separated by commas; empty for a registered
+            object.
         version: The version of this distribution.
         state: `"ready"`, `"not configured"`, `"misconfigured"` or `"not installed"`; or the state of the plugin: `"blocked"`,
             `"conflict"`, `"incompatible"` or `"broken"`.
         reason: The reason why the instance is not ready, and the fix; empty when it is ready.
-        models: The models that the plugin declares, the settings add and the service has listed.
-        config: The configuration, completed from the environment; keys show as `***`. `None` without a ready plugin.
+        models: The models of the plugin, of the settings and of the service's list.
+        config: The configuration, with values from the environment; keys print as `***`. `None` without a ready plugin.
         settings: The settings that the plugin declares.
         missing: The environment variables that set the missing settings.
         can_list: Whether the plugin can ask its service for a list of models.
-        list_error: The error of the last listing of models, or the silence of the service; empty when there was none.
-        list_age: Seconds since the service listed its models, in this process or in an earlier one; `None` when it has not.
+        list_error: The error of the last listing of models; empty without an error.
+        list_age: Seconds since the service listed its models, in this or an earlier process; `None` if it never has.
         import_seconds: The seconds that the import of the plugin's light module took in this process.
         notes: Warnings about a plugin that may still work, such as a function that looks like a hook but is not a hook.
-        listed: The names of the models that the service has listed, as far as the settings and the plugin do not name them.
+        listed: The names of models that only the service's list has, and not the settings or the plugin.
     """
 
     name: str

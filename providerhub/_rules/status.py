@@ -62,18 +62,17 @@ def error_from_status(
     """Map a refused HTTP request to an error for the retry chain.
 
     Args:
-        status: The HTTP status; 200 for an error in the body of a successful answer. A status that such a body names counts.
-        headers: The headers of the answer; the case of their names does not matter.
+        status: The HTTP status; 200 for an error in the body of a successful answer. A status in such a body replaces it.
+        headers: The headers of the answer; names in any case.
         body: The body of the answer, or the error object parsed from it. Its beginning becomes the `excerpt` of the error.
         asked: Method and address of the request, such as `"POST https://api.acme.example/v1/chat"`. The error names them if the
-            address seems to be wrong. Default empty.
-        refusals: Lines of the plugin's own, which come before those for all services. Default none.
-        redact: Removes keys from the texts that the error keeps. Default: it changes nothing, so pass a body without keys.
+            address seems wrong. Default empty.
+        refusals: Lines of the plugin, which come before the lines for all services. Default none.
+        redact: A function that removes keys from the texts of the error. Default: no change, so pass a body without keys.
 
     Returns:
-        The error, for the caller to raise. `retryable` and `retry_after` follow the body, `x-should-retry`,
-        `retry-after-ms`, `Retry-After` (RFC 9110, section 10.2.3) and Google's `RetryInfo` in the body. `request_id` is the one
-        in the headers or the body.
+        The error, for the caller to raise. `retryable` and `retry_after` come from the body, `x-should-retry`, `retry-after-ms`,
+        `Retry-After` (RFC 9110, section 10.2.3) and Google's `RetryInfo`. `request_id` comes from the headers or the body.
 
     Raises:
         TypeError: `status` is not a whole number.

@@ -70,31 +70,30 @@ def _checked(check: Check, **options: Any) -> Any:
 class Settings(Value):
     """All settings of a hub, in one frozen value.
 
-    `Settings(...)` holds the arguments alone; the hub completes them from the environment, and does not read the settings file.
+    `Settings(...)` has only the arguments; the hub adds values from the environment, but does not read the settings file.
     `Settings.load()`, and a `Hub()` without settings, read the file too. `attrs.evolve(Settings.load(), ...)` changes single
     values.
 
     Args:
-        providers: Instance name → its configuration. `plugin` names the plugin when that has another name.
-        aliases: Name → the model or models for which it stands. An alias may stand for another alias, but not for itself.
+        providers: Instance name → its configuration. `plugin` names the plugin if its name differs.
+        aliases: Name → model or models. An alias may name another alias, but not itself.
         timeout: The timeouts of the phases of every call. Environment: `PROVIDERHUB_TIMEOUT`, in seconds, is its `total`.
         retry: The number of attempts of a call, and the waits between them.
-        breaker: When a failing provider is left out, and for how long.
+        breaker: The circuit breaker, which skips a failing provider for some time.
         budget: The retry budget of one provider, shared by all calls.
-        strategy: The order of candidates that are otherwise equal: one of `STRATEGIES`, by default `"priority"`. Environment:
+        strategy: The order of equal candidates: one of `STRATEGIES`, by default `"priority"`. Environment:
             `PROVIDERHUB_STRATEGY`.
         on_interrupt: The reaction to a stream that breaks after its first content: one of `ON_INTERRUPT`, by default `"raise"`.
-            An argument of a call outranks this and the next two.
-        hedge: Whether a call may ask a second provider while the first one is slow. Default false.
+        hedge: Whether a call may ask a second provider while the first provider is slow. Default false.
         emulate_stream: Whether a provider that cannot stream may answer a streaming call in one piece. Default false.
-        allow: The only plugins that are loaded; `None` for all. Environment: `PROVIDERHUB_PLUGINS`.
+        allow: The plugins to load; `None`, the default, for all. Environment: `PROVIDERHUB_PLUGINS`.
         block: Plugins that are never imported. Environment: `PROVIDERHUB_BLOCK`.
         autoload: Whether installed plugins are loaded. Environment: `PROVIDERHUB_DISABLE_AUTOLOAD`.
-        prefer: Provider name → the distribution to use, where two distributions offer the same name.
+        prefer: Provider name → the distribution to use, if two distributions have the same name.
         ca_bundle: Path of a PEM file with the certificates to trust, for each provider without a `ca_bundle` of its own.
         proxies: The proxy for each scheme, for each provider without `proxies` of its own.
-        trust_env: Whether `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and the like apply where `proxies` or `ca_bundle` is not
-            set. Default false. Environment: `PROVIDERHUB_TRUST_ENV`.
+        trust_env: Whether variables such as `HTTPS_PROXY`, `NO_PROXY` and `SSL_CERT_FILE` apply if `proxies` or `ca_bundle` is
+            not set. Default false. Environment: `PROVIDERHUB_TRUST_ENV`.
         wire_log: Path of a file to which each request and answer is appended, without keys, for authors of plugins; `"-"` for
             standard error. Environment: `PROVIDERHUB_WIRE_LOG`.
         shared: The store through which this process shares its state with others. Default: none. Environment:
@@ -104,8 +103,8 @@ class Settings(Value):
         cache: The table `[cache]`, for `providerhub-cache`.
         origins: Dotted name → the source of a value: `"file:line"` or an environment variable. Defaults and arguments have no
             entry.
-        variables: Environment variables by name that outrank those of this process; an empty text stands for a variable that is
-            not set. A hub that goes to another process fills them in.
+        variables: Environment variables by name, with precedence over the variables of this process. An empty text means that the
+            variable is not set. A hub that goes to another process fills them in.
     """
 
     __module__ = "providerhub"
@@ -163,16 +162,16 @@ class Settings(Value):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Self:
-        """Read the settings file and the environment, which outranks the file.
+        """Read the settings file and the environment. The environment takes precedence over the file.
 
         Args:
-            path: The settings file. By default the file that `PROVIDERHUB_CONFIG` names, else `settings.toml` in the user's
+            path: The settings file. Default: the file in `PROVIDERHUB_CONFIG`, or else `settings.toml` in the user's
                 configuration folder for `providerhub`, which may be missing.
             environ: Environment variables by name; by default `os.environ`.
 
         Raises:
-            ConfigurationError: The named file is missing, or the file or a variable has a mistake. The message has the file, the
-                line and the nearest known key.
+            ConfigurationError: The named file is missing, or the file or a variable has a mistake. The message names the file,
+                the line and the nearest known key.
         """
         # No local name here holds the variables, nor in a frame that raises: they may be keys, and a traceback may show locals.
         where = settings_path(os.environ if environ is None else environ) if path is None else os.fspath(path)
@@ -192,7 +191,7 @@ class Settings(Value):
         return settings
 
     def with_environment(self, environ: Mapping[str, str]) -> Self:
-        """Take the values that were not given from the environment.
+        """Take missing values from the environment.
 
         Args:
             environ: Environment variables by name, such as `os.environ`.
@@ -201,7 +200,7 @@ class Settings(Value):
             Settings in which `block`, `autoload` and `trust_env` are not `None`.
 
         Raises:
-            ConfigurationError: A variable has a value of the wrong kind.
+            ConfigurationError: A variable has a wrong value.
         """
         given = {name for name in _ENVIRONMENT if getattr(self, name) is not None and not self._is_default(name)}
         if self.shared.url is None:

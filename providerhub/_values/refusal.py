@@ -69,12 +69,12 @@ class Refusal(Value):
 
 
 class RefusalTable:
-    """The lines of the file `refusals.toml` in a package, for `refusals` of a provider. It is read at the first refusal.
+    """The lines of the file `refusals.toml` in a package, for `refusals` of a provider. The file is read at the first refusal.
 
     A line is a table `[[line]]` with the fields of `Refusal`; `error` is the name of a class, such as `"RateLimitError"`.
 
     Args:
-        package: The import package that holds the file.
+        package: The import package with the file.
         *tables: The names of the arrays of tables to search, in this order. Default: `"line"`.
     """
 

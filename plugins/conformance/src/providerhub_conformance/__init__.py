@@ -1,4 +1,4 @@
-"""The conformance kit for providers, and a server on loopback that misbehaves as a script says."""
+"""The conformance kit for providers, and a fault server on loopback."""
 
 from providerhub._values.value import publish
 from providerhub.testing import Gate, Hold, Mark, Pause

@@ -1,4 +1,4 @@
-"""The two ways to make a call, for the tests of a plugin: both sides must answer alike.
+"""A synchronous and an asynchronous way to make a call, for the tests of a plugin.
 
 A fixture with `params=WAYS.values(), ids=WAYS` runs each test both ways.
 """
@@ -38,7 +38,7 @@ def ask_sync(hub: Hub, messages: Any = "Hello", *, model: str, stream: bool = Fa
 
 
 def ask_async(hub: Hub, messages: Any = "Hello", *, model: str, stream: bool = False, **knobs: Any) -> Completion:
-    """Make a call with `Hub.acomplete`, in an event loop of its own; the arguments are those of `ask_sync`.
+    """Make a call with `Hub.acomplete`, in a new event loop.
 
     Args:
         hub: The hub.

@@ -78,7 +78,7 @@ def conformance(
     as_json: bool,
     listing: bool,
 ) -> None:
-    """Check the installed PROVIDER with a service that is played on this machine. Needs no network and no key.
+    """Check the installed PROVIDER. The kit plays the service on this machine, without network and key.
 
     Exit code 1: a check failed.
     """

@@ -122,8 +122,9 @@ class Connection:
         index: The number of the connection, from 0, in the order of acceptance.
         requests: The requests on it so far.
         sent: The number of bytes sent so far, without TLS.
-        gone: How the client ended it: `"closed"` or `"reset"`; `None` while it is open or when the server ended it first.
-        gone_at: The time at which the server saw that, in seconds of `time.monotonic`.
+        gone: The client's way to end the connection: `"closed"` or `"reset"`; `None` while it is open, or if the server ended it
+            first.
+        gone_at: The time at which the server saw this end, in seconds of `time.monotonic`.
         tls_error: The error of the TLS handshake, if it failed.
     """
 

@@ -67,11 +67,11 @@ class ServerProcess:
 
         Args:
             name: The name of the gate or mark.
-            times: How often all connections together must have reached it.
+            times: The number of times that all connections together must have reached it.
             timeout: The longest wait, in seconds.
 
         Raises:
-            TimeoutError: The scripts did not reach it in time.
+            TimeoutError: The scripts did not reach the place in time.
         """
         answer = self._ask({"reached": name, "times": times, "timeout": timeout})
         if "error" in answer:
@@ -97,7 +97,7 @@ def serve_in_process(*scripts: Scripted, repeat: bool = True) -> Iterator[Server
     """Run a fault server in a separate process. It can hold thousands of connections. It does not keep requests.
 
     Args:
-        scripts: The scripts, as for `FaultServer`. They are pickled, so that the process must be able to import a function.
+        scripts: The scripts, as for `FaultServer`. They are pickled, so the process must be able to import their functions.
         repeat: Whether the last script is played again for every further request.
 
     Yields:

@@ -25,10 +25,10 @@ def response_head(status: int = 200, headers: Mapping[str, str] | None = None) -
 
     Args:
         status: The HTTP status.
-        headers: The headers, written as they are.
+        headers: The headers, written unchanged.
 
     Returns:
-        The bytes, the blank line included.
+        The bytes, with the blank line.
     """
     try:
         reason = http.HTTPStatus(status).phrase
@@ -71,7 +71,7 @@ def chunk(data: bytes) -> bytes:
 def chunked(
     pieces: Iterable[bytes | Step], *, status: int = 200, headers: Mapping[str, str] | None = None, end: bool = True
 ) -> tuple[Step, ...]:
-    """Script a chunked answer. Each piece of bytes is sent as one chunk; steps between them are played as they are.
+    """Script a chunked answer. Each piece of bytes is sent as one chunk. Steps between the pieces are played unchanged.
 
     Args:
         pieces: The body, as bytes and steps.
@@ -98,7 +98,7 @@ def close_delimited(
         headers: Headers that add to or replace `Content-Type: text/event-stream` and `Connection: close`.
 
     Returns:
-        The script, `Close` included.
+        The script, with `Close`.
     """
     head = response_head(status, {"Content-Type": EVENT_STREAM, "Connection": "close", **(headers or {})})
     return (Send(head), *(Send(piece) if isinstance(piece, bytes) else piece for piece in pieces), Close())
@@ -108,7 +108,7 @@ def sse(*data: bytes | str | Mapping[str, Any] | Step, event: str = "", done: bo
     r"""Write server-sent events.
 
     Args:
-        data: The data of the events, as bytes, text, or objects that are written as JSON. Steps stay as they are.
+        data: The data of the events, as bytes, text, or objects that are written as JSON. Steps are kept.
         event: The type of all these events; `""` for none.
         done: Whether `data: [DONE]` follows.
 
@@ -143,7 +143,7 @@ def eventstream(
     Args:
         data: The payloads, as bytes, text, or objects that are written as JSON.
         event: The type of these events.
-        headers: The headers of the frames, all of them texts, in place of those of an event with JSON. Default `None`.
+        headers: The headers of the frames, as texts. Default `None`: the headers of an event with JSON.
 
     Returns:
         One piece for each frame, for `chunked` or `close_delimited`.
@@ -181,7 +181,7 @@ def openai_chunk(
     Args:
         text: The content of the delta; left out when `None`.
         finish_reason: The reason for the end of the answer, in the last chunk with a choice.
-        usage: Token counts. A chunk with usage alone has no choices, as the last chunk of the real service.
+        usage: Token counts. A chunk with only usage has no choices, like the last chunk of the real service.
         delta: Further fields of the delta: `role`, `reasoning_content`, `tool_calls`, `refusal`.
 
     Returns:
@@ -222,7 +222,7 @@ def openai_error(
         message: The text of the error.
         kind: The `type` of the error.
         code: The `code` of the error, such as `model_not_found`.
-        param: The field of the request that is wrong.
+        param: The wrong field of the request.
 
     Returns:
         The object, for `http_response`, or for `sse` inside a stream.

@@ -1,4 +1,4 @@
-"""A server on loopback that plays scripts, right and wrong ones, on a raw socket.
+"""A server on loopback that plays correct and faulty scripts on a raw socket.
 
 >>> from providerhub import Hub, ModelInfo, ProviderConfig, ProviderInfo
 >>> from providerhub.openai_provider import OpenAIChatProvider
@@ -41,9 +41,9 @@ Scripted: TypeAlias = Script | Callable[[RecordedRequest], Script]
 class FaultServer:
     """Plays one script for each request, in the order of the requests. Each connection has its own thread.
 
-    When no script is left, the server answers 500 with a body that says so. Bytes that arrive while a script plays are kept for
-    the next request. The end of the `with` block ends every script, closes every socket, joins every thread, and raises the first
-    error of a script function.
+    When no script is left, the server answers with status 500. Bytes that arrive during a script are kept for the next request.
+    The end of the `with` block ends every script, closes every socket, joins every thread, and raises the first error of a script
+    function.
 
     Args:
         scripts: The scripts to play. A function is called with the request. A single function answers every request.
@@ -51,8 +51,8 @@ class FaultServer:
         tls: A server-side context, for TLS.
         scheme: The scheme of `url`; by default `https` with `tls` and `http` without.
         record: Whether to keep requests and connections. Benchmarks set it to `False`.
-        aside: Called with each request. A request for which it returns a script, such as one for a token, takes none of `scripts`
-            and is not kept; `None` leaves the request to `scripts`.
+        aside: A function called with each request. If it returns a script, such as for a token request, the server plays this
+            script and does not record the request. If it returns `None`, the server plays one of `scripts`.
 
     Attributes:
         connections: Every accepted connection, in order; empty without `record`.
@@ -108,7 +108,7 @@ class FaultServer:
 
     @property
     def received(self) -> bytes:
-        """Every byte that clients sent, in the order of the connections; also those of incomplete requests."""
+        """Every byte from clients, in the order of the connections, also of incomplete requests."""
         with self._changed:
             return b"".join(b"".join(request.raw for request in one.requests) + one.unread for one in self.connections)
 
@@ -125,16 +125,16 @@ class FaultServer:
 
         Args:
             name: The name of the gate or mark.
-            times: How often all connections together must have reached it.
+            times: The number of times that all connections together must have reached it.
             timeout: The longest wait, in seconds.
 
         Raises:
-            TimeoutError: The scripts did not reach it in time.
+            TimeoutError: The scripts did not reach the place in time.
         """
         self._await(lambda: self._marks.get(name, 0) >= times, f"{name!r} was not reached {times} time(s)", timeout)
 
     def client_gone(self, index: int = 0, *, timeout: float = TIMEOUT) -> str:
-        """Wait until a client has closed its connection. Scripts notice it in every step, but not in a script function.
+        """Wait until a client has closed its connection. Every step of a script notices this; a script function does not.
 
         Args:
             index: The number of the connection, from 0.
@@ -144,7 +144,7 @@ class FaultServer:
             `"closed"` or `"reset"`.
 
         Raises:
-            TimeoutError: The client did not close it in time, or there was no such connection.
+            TimeoutError: The client did not close the connection in time, or there is no such connection.
         """
         self._await(
             lambda: index < len(self.connections) and self.connections[index].gone is not None,
@@ -364,9 +364,9 @@ def refusing_url() -> Iterator[str]:
 
 @contextlib.contextmanager
 def unanswering_url() -> Iterator[str]:
-    """Reserve an address where connecting hangs: a listener with a full queue that accepts no connection.
+    """Reserve an address at which connecting hangs: a listener with a full queue that accepts no connection.
 
-    Linux drops connections that do not fit into the queue, so that a client sees silence. Other systems may refuse them.
+    Linux drops connections that do not fit into the queue, so the client gets no answer. Other systems may refuse them.
 
     Yields:
         The address.

@@ -53,7 +53,7 @@ class Send:
 
 @attrs.frozen
 class Drip:
-    """Send bytes in small pieces, each in a segment of its own as far as the kernel allows.
+    """Send bytes in small pieces, each in a separate segment if the kernel allows this.
 
     Attributes:
         data: The bytes to send.
@@ -75,7 +75,7 @@ class Drip:
 
 @attrs.frozen
 class Close:
-    """Send FIN. It ends a body in order, or cuts it in the middle."""
+    """Send FIN. This ends a body without length, or cuts a body in the middle."""
 
     def play(self, peer: Peer) -> None:
         """Play the step."""
@@ -108,11 +108,11 @@ def _as_steps(script: Script) -> tuple[Step, ...]:
 
 @attrs.frozen
 class Repeat:
-    """Play a script over and over.
+    """Play a script repeatedly.
 
     Attributes:
-        script: The script to play. Short bytes that repeat for ever are sent in larger blocks.
-        times: How often to play it; `None` until the client goes or the server is closed.
+        script: The script to play. Short bytes in an endless repeat are sent in larger blocks.
+        times: The number of times; `None` until the client disconnects or the server is closed.
     """
 
     script: tuple[Step, ...] = attrs.field(converter=_as_steps)

@@ -112,7 +112,7 @@ def usage_reported(bench: Bench) -> None:
     promise="The counts of all providers mean the same, so that costs can be compared and added.",
 )
 def counts_include_all(bench: Bench) -> None:
-    """Tokens read from a cache are part of the input, and tokens of reasoning part of the output, plain and streaming."""
+    """Tokens read from a cache are part of the input, and tokens of reasoning are part of the output, plain and streaming."""
     bench.needs_place("cached_tokens")
     counted = Usage(input_tokens=11, output_tokens=7, cached_tokens=4, reasoning_tokens=3)
     client = bench.client(bench.serve(bench.answering(Reply(text=("Hi",), usage=counted))))
@@ -195,7 +195,7 @@ def finish_reason_mapped(bench: Bench) -> None:
     promise="An answer that ended for a new reason does not look complete.",
 )
 def other_reason_kept(bench: Bench) -> None:
-    """A finish reason that the provider does not know fails no call, and arrives as the service wrote it."""
+    """An unknown finish reason fails no call, and arrives unchanged."""
     bench.needs_place("other_reasons")
     client = bench.client(bench.serve(bench.answering(Reply(text=("Hi",), finish_reason="conformance_reason"))))
     for way in bench.ways(client):

@@ -71,7 +71,7 @@ def _carried(asked: Asked, capability: str) -> bool:
     promise="A provider never ignores a part of a request.",
 )
 def unsupported_refused(bench: Bench) -> None:
-    """A feature declared as False is refused before any I/O; an undeclared one is refused or sent, and never left out."""
+    """A feature declared as False is refused before any I/O. An undeclared feature is refused or sent, and never left out."""
     for capability, knobs in _EXTRAS.items():
         declared = getattr(bench.subject.model, f"supports_{capability}")
         if declared:
@@ -264,7 +264,7 @@ def reasoning_sent(bench: Bench) -> None:
     promise="The text of an answer does not contain the reasoning.",
 )
 def reasoning_apart(bench: Bench) -> None:
-    """The reasoning of the service is in `reasoning` and not in the text, plain and streaming."""
+    """The reasoning of the service is in `reasoning`, not in the text, plain and streaming."""
     bench.needs_place("reasoning")
     reply = Reply(reasoning=("Let me", " think."), text=("It is", " 4."))
     client = bench.client(bench.serve(bench.answering(reply)))

@@ -32,7 +32,7 @@ _SECRET_NAMES = ("key", "token", "secret", "password")
     promise="Installing the distribution is enough to have the provider.",
 )
 def entry_point_valid(bench: Bench) -> None:
-    """One installed distribution has an entry point of this name in group `providerhub`, and it gives a `ProviderInfo`."""
+    """One installed distribution has an entry point of this name in group `providerhub`, which leads to a `ProviderInfo`."""
     record = bench.subject.record
     if record is None:
         raise CheckFailed(f"no installed distribution has an entry point {bench.subject.name!r} in group {hookspecs.PROJECT!r}")
@@ -170,7 +170,7 @@ def no_unknown_hooks(bench: Bench) -> None:
     promise="Planning a call never waits for a network, and a service that is down breaks only the calls to it.",
 )
 def created_without_io(bench: Bench) -> None:
-    """The factory opens no connection, looks no name up and starts no process."""
+    """The factory opens no connection, looks up no name and starts no process."""
     with refusing_url() as url:
         config = bench.subject.config(url + bench.wire.base)
         found = probe.creation(bench.subject.info.factory, config, bench.subject.patience)
@@ -188,7 +188,7 @@ def created_without_io(bench: Bench) -> None:
     promise="A user without a key reads which variable to set, before any request is sent.",
 )
 def missing_key_named(bench: Bench) -> None:
-    """An error names each missing required setting and its variable; with the required settings alone the factory works."""
+    """An error names each missing required setting and its variable. With only the required settings, the factory works."""
     info, subject = bench.subject.info, bench.subject
     with refusing_url() as url:
         address = url + bench.wire.base

@@ -99,7 +99,7 @@ def _outcome(way: Callable[[], Completion]) -> tuple[Any, ...]:
     promise="A fallback goes on in the same way under asyncio.",
 )  # fmt: skip
 def sides_agree(bench: Bench) -> None:
-    """After each fault, `astream` gives the same text, class of error, status and `retry_after` as `stream`."""
+    """After each fault, `astream` has the same text, error class, status and `retry_after` as `stream`."""
     if not callable(getattr(bench.provider(bench.hub("http://127.0.0.1:9" + bench.wire.base)), "astream", None)):
         raise NotApplicable("it has no astream of its own")
     for fault in _faults(bench):

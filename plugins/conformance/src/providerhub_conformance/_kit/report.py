@@ -14,7 +14,7 @@ from providerhub import __version__
 from providerhub_conformance._kit.check import Check
 
 OUTCOMES = ("passed", "failed", "blocked", "waived", "not applicable")
-"""The ways in which a check can end. *Blocked*: a check that it requires failed. *Waived*: it failed, and has a waiver."""
+"""The outcomes of a check. *Blocked*: a required check failed. *Waived*: the check failed, and has a waiver."""
 
 _GREEN, _YELLOW, _RED = "#4c1", "#dfb317", "#e05d44"
 
@@ -26,7 +26,7 @@ class Result:
     Args:
         check: The check that was run.
         outcome: `"passed"`, `"failed"`, `"blocked"`, `"waived"` or `"not applicable"`.
-        detail: The finding; for a blocked check the failed check that it requires, for a waived one the reason.
+        detail: The finding; for a blocked check, the failed required check; for a waived check, the reason.
         seconds: The duration of the check, in seconds.
     """
 

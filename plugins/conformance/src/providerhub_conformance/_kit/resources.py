@@ -30,7 +30,7 @@ _SHARED = ("providerhub-watchdog", "fault-server-", "conformance-", "pydevd")
     promise="Hub.close(), `with` and the end of the process may close the provider in any order.",
 )
 def close_idempotent(bench: Bench) -> None:
-    """The provider can be closed unused, used, and twice; afterwards another one answers."""
+    """The provider can be closed unused, used, and twice. A new provider then answers."""
     server = bench.service(bench.answering())
     for used in (False, True):
         hub = bench.hub(server.url + bench.wire.base if server else None)

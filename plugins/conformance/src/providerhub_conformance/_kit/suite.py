@@ -38,17 +38,17 @@ class ProviderConformance:
     ...     wire = OpenAIChatWire()
     ...     model = "acme-large"
 
-    The kit plays the service on loopback, right and wrong. A subclass cannot override a check. It can waive a check by name and
+    The kit plays the service on loopback, correct and faulty. A subclass cannot override a check. It can waive a check by name,
     with a reason; the check must then fail.
 
     Attributes:
-        provider: The name of the provider, which is the name of its entry point.
+        provider: The name of the provider and of its entry point.
         wire: The protocol of its service.
-        model: The model to ask for; the first declared model by default. A `ModelInfo` also gives the capabilities of a model
-            that is not declared.
+        model: The model to ask for; default: the first declared model. Use a `ModelInfo` with capabilities for an undeclared
+            model.
         settings: Values of settings, in place of the kit's own values. The kit sets `url` to its server and each secret to a
             canary; `""` leaves a setting unset.
-        waive: The name of a check → the reason why the provider may fail it.
+        waive: The name of a check → the reason for the waiver.
         patience: Seconds after which a call counts as hanging.
 
     Raises:

@@ -198,7 +198,7 @@ def _splits(bench: Bench, played: Played, newline: bytes) -> Iterator[tuple[str,
     promise="The answer does not depend on the way in which the network cuts the stream.",
 )
 def every_split(bench: Bench) -> None:
-    """Without sockets: each answer gives the same pieces when it is split in two at any byte, or into bytes or frames."""
+    """Without sockets: each answer has the same pieces when it is split at any byte, or into bytes or frames."""
     reader = Reader(bench)
     for played in _answers(bench):
         good = _good(reader, played)
@@ -279,7 +279,7 @@ def _put_everywhere(bench: Bench, frame: bytes, what: str) -> Iterator[tuple[str
     promise="The text before a failure is not lost, and the failure has its class wherever it comes.",
 )
 def every_error(bench: Bench) -> None:
-    """Without sockets: an error before any frame of a stream is raised after the pieces before it, alike for each split."""
+    """Without sockets: an error before any frame of a stream is raised after the earlier pieces, for each split."""
     kinds = set()
     for where, found in _put_everywhere(bench, bench.wire.error_event("the service is overloaded"), "an error"):
         is_right = found.error is not None and issubclass(found.error, ProviderError) and not issubclass(found.error, _CUT)
@@ -296,7 +296,7 @@ def every_error(bench: Bench) -> None:
     promise="An answer with a gap is an error, and the text before the gap is not lost.",
 )
 def every_garbage(bench: Bench) -> None:
-    """Without sockets: a garbled frame before any frame of a stream is a `ProtocolError` after the pieces before it."""
+    """Without sockets: a garbled frame before any frame of a stream is a `ProtocolError` after the earlier pieces."""
     for where, found in _put_everywhere(bench, bench.wire.garbage(), "a garbled frame"):
         expect(found.error is not None and issubclass(found.error, ProtocolError), f"{where}, gives {found}, not ProtocolError")
 
@@ -343,7 +343,7 @@ def _with_odd_values(frame: bytes) -> Iterator[tuple[str, bytes]]:
     promise="The service is at fault for an answer that breaks its protocol, so that the call goes on to another one.",
 )
 def every_type(bench: Bench) -> None:
-    """Without sockets: an answer with one value of another type is read, or is an error of the service."""
+    """Without sockets: an answer with a value of another type is read, or raises an error of the service."""
     reader = Reader(bench)
     for played in _answers(bench):
         _good(reader, played)

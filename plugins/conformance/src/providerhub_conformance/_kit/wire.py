@@ -1,4 +1,4 @@
-"""The description of a service's protocol. With it the kit plays the service, right and wrong."""
+"""The description of a service's protocol. The kit uses it to play the service, correct and faulty."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEATURES = frozenset(
 
 @attrs.frozen(kw_only=True)
 class Reply:
-    """An answer that the played service gives.
+    """An answer of the played service.
 
     Args:
         text: The pieces of the text. A whole answer joins them.
@@ -45,7 +45,7 @@ class Reply:
 
 @attrs.frozen
 class Frames:
-    """A streamed answer as the service sends it. Its three parts let the kit cut, delay and garble it.
+    """A streamed answer of the service in three parts, so that the kit can cut, delay and garble it.
 
     Args:
         head: The frames before the first content.
@@ -65,7 +65,7 @@ class Frames:
 
 @attrs.frozen(kw_only=True)
 class Asked:
-    """The content of a provider's request, in terms that all protocols share.
+    """The content of a provider's request, independent of the protocol.
 
     Args:
         model: The name of the requested model.
@@ -123,15 +123,15 @@ class Wire:
     """
 
     base: ClassVar[str] = ""
-    """Appended to the server's address to make the provider's `url`."""
+    """The path that is added to the server's address for the provider's `url`."""
     answer_type: ClassVar[str] = "application/json"
     """The content type of a whole answer."""
     stream_type: ClassVar[str] = "text/event-stream"
     """The content type of a streamed answer. `sse`, `ndjson` and `eventstream` write the frames of `"text/event-stream"`,
     `"application/x-ndjson"` and `"application/vnd.amazon.eventstream"`."""
     newlines: ClassVar[tuple[bytes, ...]] = (b"\n", b"\r\n", b"\r")
-    """The line ends that the protocol allows in frames and between them. Server-sent events allow all three; a framing without
-    lines has none."""
+    """The line ends that the protocol allows in and between frames. Server-sent events allow all three; a framing without lines
+    has none."""
     carries: ClassVar[frozenset[str]] = frozenset(
         {"temperature", "max_tokens", "stop", "seed", "tools", "images", "json_schema", "usage", "reasoning"}
     )
@@ -143,8 +143,8 @@ class Wire:
     call_ids: ClassVar[bool] = True
     """Whether tool calls and their results have identifiers. Without them, the checks compare names, contents and order."""
     renames_calls: ClassVar[bool] = False
-    """Whether the service takes identifiers of tool calls of its own form only, so that a provider rewrites others, alike in call
-    and result."""
+    """Whether the service accepts only its own form of identifiers of tool calls, so that a provider rewrites other
+    identifiers."""
     finish_reasons: ClassVar[tuple[str, ...]] = ("stop", "length", "tool_calls", "content_filter")
     """The finish reasons that the service can express."""
 
@@ -216,7 +216,7 @@ class Wire:
         raise NotImplementedError
 
     def refusal_headers(self, status: int) -> Mapping[str, str]:
-        """The headers of a refused request, such as the one that names the error's class at AWS; none by default.
+        """The headers of a refused request, such as the error class at AWS; default none.
 
         Args:
             status: The HTTP status of the refusal.
@@ -253,25 +253,25 @@ class Wire:
         raise NotImplementedError
 
     def garbage(self) -> bytes:
-        """Write a frame whose framing is right and whose content cannot be parsed. The default follows from `stream_type`."""
+        """Write a frame with correct framing and unreadable content. The default depends on `stream_type`."""
         if self.stream_type == EVENT_STREAM:
             return eventstream(_GARBLED)[0]
         return ndjson(_GARBLED)[0] if "ndjson" in self.stream_type else b"data: " + _GARBLED + b"\n\n"
 
     def keep_alive(self) -> bytes:
-        """Write the bytes that keep a silent stream open; `b""` when the protocol has none. The default is that of `sse`."""
+        """Write the bytes that keep a silent stream open; `b""` if there are none. The default: server-sent events."""
         return b": keep-alive\n\n" if self.stream_type == Wire.stream_type else b""
 
     def endless(self) -> tuple[bytes, bytes]:
-        """Write the beginning of a frame without end, and the bytes that follow for ever; by default those of `stream_type`."""
+        """Write the beginning of an endless frame, and the bytes that repeat. The default depends on `stream_type`."""
         if self.stream_type == EVENT_STREAM:
             return event_prelude(1 << 31, 0), b"x"  # larger than the format allows
         return (b'{"', b"x") if "ndjson" in self.stream_type else (b"data: ", b"x")
 
     def aside(self, request: RecordedRequest) -> bytes | None:
-        """Answer a request that asks for something else than an answer, such as a token.
+        """Answer a side request, such as for a token.
 
-        The kit plays its faults to the other requests. A token that `asked` has to turn into a key of the kit may hold it.
+        The kit sends its faults only to the other requests. The token may contain the key, so that `asked` can read it.
 
         Args:
             request: Any request.
@@ -297,7 +297,7 @@ class Wire:
     def listed(self, request: RecordedRequest, models: Sequence[str]) -> bytes | None:
         """Answer a request for a list of models. The default answers each request with the whole `listing`.
 
-        Override it for a list that comes in pages, or for one request for each model.
+        Override this for a list in pages, or with one request for each model.
 
         Args:
             request: The request.
@@ -311,7 +311,7 @@ class Wire:
 
 
 class NoWire(Wire):
-    """For a provider without HTTP requests: it answers in this process, or through a library that cannot be redirected.
+    """For a provider without HTTP requests, or with a library that cannot be redirected.
 
     Checks that play the service are not applicable.
     """
