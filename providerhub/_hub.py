@@ -150,8 +150,7 @@ class Hub(CallMaker):
             AllProvidersFailedError: The attempts failed with different classes of errors.
             DeadlineExceededError: The total time of the call is over.
         """
-        spec = self._spec(model, messages, stream=stream, **knobs)
-        return self._call(spec)  # type: ignore[no-any-return]
+        return self._call(self._spec(model, messages, stream=stream, **knobs))  # type: ignore[no-any-return]
 
     @overload
     async def acomplete(

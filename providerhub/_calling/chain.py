@@ -338,5 +338,4 @@ def _finished(steps: Steps[Result]) -> Result:
         result: Result = end.value
         return result
     steps.close()
-    msg = "a step of the synchronous driver suspended"
-    raise RuntimeError(msg)
+    raise RuntimeError("a step of the synchronous driver suspended")

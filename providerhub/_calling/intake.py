@@ -174,8 +174,7 @@ def _check_options(options: Mapping[str, Options], registry: Registry) -> None:
         if provider != EVERY_PROVIDER and not registry.knows(provider):
             known = ", ".join(registry.names()) or "none"
             where = "options are keyed by provider, as in {'acme': {...}}, or by '*' for all of them"
-            msg = f"{where}, and {provider!r} is not one; providers: {known}"
-            raise InvalidRequestError(msg)
+            raise InvalidRequestError(f"{where}, and {provider!r} is not one; providers: {known}")
         for name in NOT_OPTIONS.keys() & own.keys():
             msg = f"options[{provider!r}][{name!r}] would become a field of the request's body; {NOT_OPTIONS[name]}"
             raise InvalidRequestError(msg)

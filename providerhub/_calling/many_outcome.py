@@ -30,8 +30,7 @@ class Outcome(Value):
 
     def __attrs_post_init__(self) -> None:
         if (self.completion is None) is (self.error is None):
-            msg = "an outcome has either a completion or an error"
-            raise ValueError(msg)
+            raise ValueError("an outcome has either a completion or an error")
 
     def unwrap(self) -> Completion:
         """Return the answer.

@@ -53,11 +53,9 @@ class Output:
         try:
             schema, self._read = _schema_of(kind)
         except ImportError as error:
-            msg = f"response_format={self.name} needs msgspec: pip install 'providerhub[schema]'"
-            raise ConfigurationError(msg) from error
+            raise ConfigurationError(f"response_format={self.name} needs msgspec: pip install 'providerhub[schema]'") from error
         except Exception as error:
-            msg = f"response_format: no JSON schema can be made of {self.name}: {_reason(error)}"
-            raise InvalidRequestError(msg) from error
+            raise InvalidRequestError(f"response_format: no JSON schema can be made of {self.name}: {_reason(error)}") from error
         whole = _with_own_root(schema)
         if whole.get("type") != "object":
             msg = (

@@ -29,8 +29,7 @@ def iterator(pieces: object) -> Iterator[Piece]:
         if hasattr(pieces, "__anext__") or hasattr(pieces, "__await__"):
             fix = "rename an `async def stream` to astream, and write a generator stream() for synchronous calls"
             close_quietly(getattr(pieces, "close", None))  # a coroutine that is not awaited would warn
-        msg = f"stream() returned {type(pieces).__name__}, which is not iterable; {fix}"
-        raise PluginError(msg) from error
+        raise PluginError(f"stream() returned {type(pieces).__name__}, which is not iterable; {fix}") from error
 
 
 class Seen:

@@ -44,8 +44,7 @@ class BaseStream(Generic[AnyDriver]):
 
     def _refuse_second_reader(self) -> None:
         if self._reader is not None:
-            msg = "this stream is being read already; call events() before the first piece is taken"
-            raise RuntimeError(msg)
+            raise RuntimeError("this stream is being read already; call events() before the first piece is taken")
 
 
 class Stream(BaseStream[Chain], Iterator[str]):
