@@ -178,12 +178,7 @@ class Hub(CallMaker):
 
     @documented
     def embed(
-        self,
-        model: ModelSpec,
-        texts: str | Sequence[str],
-        *,
-        dimensions: int | None = None,
-        **knobs: Unpack[EmbeddingKnobs],
+        self, model: ModelSpec, texts: str | Sequence[str], *, dimensions: int | None = None, **knobs: Unpack[EmbeddingKnobs]
     ) -> Embeddings:
         """Turn texts into vectors. The hub chooses the provider, and asks another provider after a failure, as in `complete`.
 
@@ -206,12 +201,7 @@ class Hub(CallMaker):
 
     @as_awaited(embed)
     async def aembed(
-        self,
-        model: ModelSpec,
-        texts: str | Sequence[str],
-        *,
-        dimensions: int | None = None,
-        **knobs: Unpack[EmbeddingKnobs],
+        self, model: ModelSpec, texts: str | Sequence[str], *, dimensions: int | None = None, **knobs: Unpack[EmbeddingKnobs]
     ) -> Embeddings:
         """`embed`, awaited in the running event loop."""
         async_chain()

@@ -194,8 +194,5 @@ _EMBEDDING = partial(
     (batches, _checked_vectors, _pieces_of_vectors),
 )
 _COUNTING = partial(
-    Asker,
-    "count_tokens",
-    partial(CapabilityError, _NO_COUNT),
-    (lambda _, request: (request,), _checked_count, _pieces_of_count),
+    Asker, "count_tokens", partial(CapabilityError, _NO_COUNT), (lambda _, request: (request,), _checked_count, _pieces_of_count)
 )

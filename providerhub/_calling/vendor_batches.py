@@ -113,12 +113,7 @@ class VendorBatches:
         self._registry, self._specs, self._plan, self._many, self._clock = registry, specs, plan, many, clock
 
     def outcomes(
-        self,
-        requests: Iterable[Mapping[str, Any]],
-        journal: str | os.PathLike[str],
-        *,
-        poll: float = 60.0,
-        calls: bool = False,
+        self, requests: Iterable[Mapping[str, Any]], journal: str | os.PathLike[str], *, poll: float = 60.0, calls: bool = False
     ) -> Generator[Outcome, None, None]:
         """Send requests as batches, wait for their end, and yield each outcome.
 
@@ -147,12 +142,7 @@ class VendorBatches:
             yield attrs.evolve(outcome, index=int(key))
 
     async def aoutcomes(
-        self,
-        requests: Iterable[Mapping[str, Any]],
-        journal: str | os.PathLike[str],
-        *,
-        poll: float = 60.0,
-        calls: bool = False,
+        self, requests: Iterable[Mapping[str, Any]], journal: str | os.PathLike[str], *, poll: float = 60.0, calls: bool = False
     ) -> AsyncGenerator[Outcome, None]:
         """`outcomes` in an event loop, with the same arguments and errors. A thread asks the vendors and waits.
 
