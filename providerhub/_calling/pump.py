@@ -29,11 +29,6 @@ _numbers = itertools.count(1)
 class Pump(AsyncIterator[Piece]):
     """One thread that makes, reads and closes an iterator, `limit` pieces ahead. Sets `waiting_since` while its reader waits."""
 
-    __slots__ = (
-        "_batch", "_begin", "_call", "_changed", "_error", "_finished", "_limit", "_lock", "_loop", "_over", "_queue", "_stopped",
-        "_thread", "_waiter",
-    )  # fmt: skip
-
     def __init__(
         self, begin: Callable[[], Iterator[Piece]], loop: asyncio.AbstractEventLoop, call: CallContext, *, limit: int = LIMIT
     ) -> None:

@@ -28,8 +28,6 @@ SHORT_STALL = 2.0  # seconds of silence below which an attempt that lost a race 
 class Breaker:
     """A circuit breaker: closed, open, or half-open with one probe under way. The caller holds a lock."""
 
-    __slots__ = ("_in_a_row", "_outcomes", "_rules", "_silences", "generation", "open_for", "open_until", "probing")
-
     def __init__(self, rules: BreakerRules) -> None:
         self._rules = rules
         self._outcomes: deque[tuple[float, bool]] = deque()
@@ -103,8 +101,6 @@ class Breaker:
 
 
 class _Record:
-    __slots__ = ("breaker", "first_tokens", "pause_for", "pause_reason", "paused_until", "probing", "wholes")
-
     def __init__(self, breaker: Breaker) -> None:
         self.breaker = breaker
         self.paused_until = 0.0

@@ -114,11 +114,6 @@ class Place:
 class Lane:
     """The limits and the calls of one key. The caller holds a lock."""
 
-    __slots__ = (
-        "_before", "_last", "_next", "_tokens", "cycle", "held", "in_use", "limits", "mean_output", "named", "outputs", "starts",
-        "throttle", "waiting",
-    )  # fmt: skip
-
     def __init__(self) -> None:
         self.in_use = 0
         self.starts = Starts()
@@ -236,8 +231,6 @@ class Claims(Protocol):
 
 class Desk:
     """One provider instance: its own lane, and the lanes of its models. The caller holds a lock."""
-
-    __slots__ = ("is_limited", "models", "provider", "queued", "throttled", "whole")
 
     def __init__(self, provider: str) -> None:
         self.provider = provider

@@ -136,11 +136,6 @@ class Starts(Seconds):
 class Throttle:
     """The state of one model at one provider from a refusal on."""
 
-    __slots__ = (
-        "_at", "_base", "_evidence", "_patience", "_rate", "_refusals", "_silent", "_strikes", "_undecided", "_window", "grace",
-        "until",
-    )  # fmt: skip
-
     def __init__(self) -> None:
         self._evidence = Starts()
         self._refusals = self._strikes = self._silent = 0

@@ -118,8 +118,6 @@ def share(policy: RetryPolicy, remaining: float, usual: float | None, *, slow: b
 class RetryBudget:
     """A token bucket that limits the retries at one provider, which could make an outage worse. The caller holds a lock."""
 
-    __slots__ = ("_rules", "_tokens", "_updated")
-
     def __init__(self, now: float, rules: BudgetRules | None = None) -> None:
         self._rules = rules or BudgetRules()
         self._tokens = self._rules.capacity

@@ -22,11 +22,6 @@ class Failure(NamedTuple):
 class Retries:
     """The attempts of one call that count, and the failures after which a candidate may be tried again."""
 
-    __slots__ = (
-        "_attempts", "_deadline", "_free_waits", "_health", "_policy", "_repeats", "_rng", "_waited_for", "again",
-        "uncharged",
-    )  # fmt: skip
-
     def __init__(self, policy: RetryPolicy, health: Health, attempts: list[Attempt], *, deadline: float, rng: Rng) -> None:
         self._policy = policy
         self._health = health
