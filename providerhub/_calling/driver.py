@@ -134,8 +134,11 @@ class Driver(Generic[AnAttempt]):
             yield from self._close_failed(attempt)
             return self._next(attempt, order.error)
         if isinstance(order, Renew):
-            changed = yield from self._renew(order.candidate.provider)
-            return self._engine.renewed(self._now(), changed=changed)
+            services, provider = self._services, order.candidate.provider
+            job, before = services.renewal(provider), services.key_changes(provider)
+            if job is not None:
+                yield from self._do(job, max(0.0, self._deadline - self._now()))
+            return self._engine.renewed(self._now(), changed=services.key_changes(provider) != before)
         self._signal = signal = self._new_signal()
         with self._services.waiting.holding(self):
             if isinstance(order, Queue):
@@ -155,13 +158,6 @@ class Driver(Generic[AnAttempt]):
     def _given_up(self) -> Exception:
         """The error of a call that was given up, by its reader, by `stop` or by the hub's `close`."""
         return RuntimeError(ENDED) if self._stopped and self._services.waiting.is_over else StoppedError()
-
-    def _renew(self, provider: str) -> Steps[bool]:
-        services = self._services
-        job, before = services.renewal(provider), services.key_changes(provider)
-        if job is not None:
-            yield from self._do(job, max(0.0, self._deadline - self._now()))
-        return services.key_changes(provider) != before
 
     def _take_turn(self, order: Queue, signal: Any) -> Steps[tuple[Candidate | None, Turn | None]]:
         """Wait for the first turn at any of the order's candidates. Other calls wait there too: first in, first out."""

@@ -145,24 +145,21 @@ def _number(text: str | None) -> float | None:
     return float(text) if text and re.fullmatch(r"\s*\d+(\.\d+)?\s*", text, re.ASCII) else None
 
 
-# The errors of an invalid date. A zone or a year with too many digits raises `OverflowError`.
-_NO_DATE = (TypeError, ValueError, OverflowError)
-
-
 def _until_date(text: str | None, now: str | None) -> float | None:
+    until, base = _stamp(text), _stamp(now)
+    return None if until is None else max(0.0, until - (time.time() if base is None else base))
+
+
+def _stamp(text: str | None) -> float | None:
+    """The time of an HTTP date; `None` for an invalid one. A zone or a year with too many digits raises `OverflowError`."""
     if not text:
         return None
     from email.utils import parsedate_to_datetime  # slow to import; few services send a date
 
     try:
-        until = parsedate_to_datetime(text).timestamp()
-    except _NO_DATE:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
         return None
-    try:
-        base = parsedate_to_datetime(now or "").timestamp()
-    except _NO_DATE:
-        base = time.time()
-    return max(0.0, until - base)
 
 
 def _decode(body: bytes | Mapping[str, Any]) -> str:
@@ -264,13 +261,9 @@ def _hint(kind: type[errors.ProviderError], status: int, asked: str) -> str:
 
 
 def _retryable(kind: type[errors.ProviderError], status: int, should_retry: str | None) -> bool | None:
-    if should_retry is not None and should_retry.strip().lower() == "false":
-        return False
-    if kind is errors.ProviderConnectionError or (
-        kind is errors.ServerError and status >= 300 and status not in RETRYABLE_STATUSES
-    ):
-        return False
-    return None
+    is_final = kind is errors.ServerError and status >= 300 and status not in RETRYABLE_STATUSES
+    refused = should_retry is not None and should_retry.strip().lower() == "false"
+    return False if refused or is_final or kind is errors.ProviderConnectionError else None
 
 
 def _sentence(status: int, message: str) -> str:
