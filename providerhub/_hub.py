@@ -26,7 +26,7 @@ from providerhub._rules.pacing import health_records
 from providerhub._rules.sharing import FORGIVEN
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, Embeddings, HealthRecord, ProviderConfig, Request, RoutePlan, TokenCount
-from providerhub._values.capabilities import ModelInfo, ProviderInfo
+from providerhub._values.capabilities import ProviderInfo
 from providerhub._values.checks import hinted
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.provider import Provider
@@ -431,10 +431,6 @@ class Hub(CallMaker):
         if isinstance(executor, str) and not executor.startswith("processes"):
             self.__reduce__()  # it refuses what cannot go to another machine before anything is taken from the input
         return self._many_of(Many, self._stoppable, items, executor=executor, **how)
-
-    def _explained(self, provider: str, model: ModelInfo) -> tuple[ModelInfo, dict[str, str]]:
-        """A model of `instances()` with the values of catalogues, and where each value comes from, by field."""
-        return self._registry.explained(provider, model)
 
     def _shown(self, record: PluginRecord) -> PluginRecord:
         instance = self._registry.instance(record.name) if record.state == "ready" else None

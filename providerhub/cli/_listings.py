@@ -146,7 +146,7 @@ def models(*, words: tuple[str, ...], everything: bool, refresh: bool, as_json: 
         named = {name: list(map(str, targets)) for name, targets in aliases.items() if _matches(pattern, name)}
         alias = {"provider": None, "state": "alias", "source": "settings"}
         found: list[dict[str, Any]] = [{"model": name, **alias, "stands_for": targets} for name, targets in named.items()]
-        explained = hub._explained  # noqa: SLF001 -- our own
+        explained = hub._registry.explained  # noqa: SLF001 -- our own
         models = ((view, model) for view in among for model in view.models)
         fitting = ((v, m) for v, m in models if _matches(pattern, m.name, *m.aliases, f"{v.name}/{m.name}"))
         found += [_model_record(view, *explained(view.name, model)) for view, model in fitting]
