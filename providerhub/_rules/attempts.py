@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
-from providerhub._rules.health import Health, error_retry_after
+from providerhub._rules.health import error_retry_after
 from providerhub._rules.orders import OpenAttempt
 from providerhub._rules.pacing import FREE, Pacer
-from providerhub._rules.policy import Rng
 from providerhub._rules.retrying import Retries
-from providerhub._values import Attempt, Candidate, RetryPolicy, Route, Skip, errors
+from providerhub._values import Attempt, Candidate, Route, Skip, errors
 
 
-class Attempts:
+class Attempts(Retries):
     """The attempts of one call. The engine sets what is declared here."""
 
-    attempts: list[Attempt]
     duration = 0.0
-    _count = 0
     _open: list[OpenAttempt]
     _skipped: tuple[Skip, ...]
-    _policy: RetryPolicy
-    _health: Health
     _pacer: Pacer
-    _rng: Rng
     _start: float
-    _deadline: float
     _stream: bool
     _first_token: float | None
 
@@ -41,10 +32,6 @@ class Attempts:
 
     def opening(self, number: int) -> Attempt:
         return self._find(number).attempt("open", None, 0.0)
-
-    @cached_property
-    def _repeats(self) -> Retries:
-        return Retries(self._policy, self._health, self.attempts, deadline=self._deadline, rng=self._rng)
 
     def _find(self, number: int | None) -> OpenAttempt:
         """The open attempt with that number; the only one for `None`."""
@@ -80,7 +67,7 @@ class Attempts:
     def _release(self, attempt: OpenAttempt, error: errors.AttemptError, now: float) -> None:
         """End an attempt whose failure counts for nothing."""
         self._health.released(attempt.permit)
-        self._repeats.forgive(attempt.number)
+        self._forgive(attempt.number)
         self._close(attempt, now, "error", error)
 
     def _close(self, attempt: OpenAttempt, now: float, outcome: str, error: BaseException | None = None) -> None:

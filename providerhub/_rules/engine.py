@@ -123,11 +123,6 @@ class Engine(Attempts):
         """The provider that is asked again after the `Wait`; empty before any wait."""
         return "" if self._next is None else self._next.provider
 
-    @property
-    def _left(self) -> int:
-        """The number of attempts that may still begin. Those before a free wait do not count."""
-        return self._limit - self._count + (len(self._repeats.uncharged) if self.attempts else 0)
-
     def start(self, now: float) -> Order:
         return self._try_next(now)
 
@@ -220,7 +215,7 @@ class Engine(Attempts):
         if rule.larger and not opted_in:
             self._larger_than = max(self._larger_than or 0, loser.candidate.context_window or 0)
         else:
-            self._repeats.note(loser.candidate, error, now, loser.number)
+            self._note(loser.candidate, error, now, loser.number)
         if self._open:
             return self._go_on(now)
         if isinstance(error, errors.AuthenticationError) and error.about_key and not is_renewed:
@@ -259,7 +254,7 @@ class Engine(Attempts):
         """Report whether another key was found for the provider that has refused its key. If so, it is asked at once."""
         refused = self._next
         if changed and refused and now < self._deadline:
-            self._repeats.forgive(self.attempts[-1].number)  # the others must still get their turn
+            self._forgive(self.attempts[-1].number)  # the others must still get their turn
             if order := self._begin(refused, now, force=True):
                 return order
         return self._try_next(now, last_error(self.attempts))
@@ -290,13 +285,13 @@ class Engine(Attempts):
         self._interruption = broken_off(broken, completion, error, over)
         if self._on_interrupt == "raise" or not may_restart:
             return self._fail(self._interruption, now)
-        self._repeats.note(broken, error, now, self._count)
+        self._note(broken, error, now, self._count)
         if self._on_interrupt == "continue":
             # Only models that continue a partial answer can be asked.
             for candidate in [c for c in self._fresh if not c.prefill]:
                 self._fresh.remove(candidate)
                 self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")
-            self._repeats.again = [failure for failure in self._repeats.again if failure.candidate.prefill]
+            self._failures = tuple(failure for failure in self._failures if failure.candidate.prefill)
         self._hedge = False
         return self._try_next(now, error)
 
@@ -323,7 +318,7 @@ class Engine(Attempts):
         if self._left <= 0 or self._larger_than is not None or not self._open:
             return None
         asked = {attempt.candidate.provider for attempt in self._open} if elsewhere else ()
-        return next((c for c in reversed(self._fresh) if c.provider not in asked and not self._repeats.is_used_up(c)), None)
+        return next((c for c in reversed(self._fresh) if c.provider not in asked and not self._is_used_up(c)), None)
 
     def _join(self, now: float, *, elsewhere: bool) -> Order | None:
         """Ask one more candidate beside the open attempts.
@@ -352,7 +347,7 @@ class Engine(Attempts):
             candidate = self._fresh.pop()
             if self._larger_than is not None and (candidate.context_window or math.inf) <= self._larger_than:
                 self._skip(candidate, "context window", f"a window larger than {self._larger_than} tokens is needed")
-            elif self.attempts and self._repeats.is_used_up(candidate):
+            elif self.attempts and self._is_used_up(candidate):
                 self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one model in one call")
             elif order := self._begin(candidate, now, force=self._force):
                 return order
@@ -367,11 +362,7 @@ class Engine(Attempts):
         is_first = not (self._count or self._full or self._over_budget)
         if is_first and (order := self._begin(self._last, now, force=True)):
             return order
-        again = (
-            None
-            if self._larger_than is not None
-            else self._again(self._repeats.choose(now, self._left, self._repeats.again), now)
-        )
+        again = None if self._larger_than is not None else self._again(self._choose(now, self._failures), now)
         return again or self._exhausted(now)
 
     def _is_awaited(self, candidate: Candidate) -> bool:
@@ -392,7 +383,7 @@ class Engine(Attempts):
             return self._asked(*asking, now, turn)
         waited_for, self._waits_for = self._waits_for, None
         if candidate is None and waited_for is not None and now < self._deadline:  # others wait there too; the next model is free
-            self._repeats.again.append(waited_for)
+            self._failures += (waited_for,)
             return self._try_next(now)
         if candidate is None or turn is None or now >= self._deadline:
             # The error and the route name the limits that were reached.
@@ -421,7 +412,7 @@ class Engine(Attempts):
             return None
         if self._left <= len(self._fresh):  # every untried candidate must still get its turn
             return None
-        chosen = self._repeats.before_next(now, self._last, self._left, same=again)
+        chosen = self._before_next(now, self._last, same=again)
         order = self._again(chosen, now, until=now + self._policy.patience)
         self._waits_for = chosen[0] if chosen and isinstance(order, Queue) else None
         return order

@@ -20,69 +20,76 @@ class Failure(NamedTuple):
 
 
 class Retries:
-    """The attempts of one call that count, and the failures after which a candidate may be tried again."""
+    """The attempts of one call that count, and the failures after which a candidate may be tried again.
 
-    def __init__(self, policy: RetryPolicy, health: Health, attempts: list[Attempt], *, deadline: float, rng: Rng) -> None:
-        self._policy = policy
-        self._health = health
-        self._attempts = attempts
-        self._deadline = deadline
-        self._rng = rng
-        self.again: list[Failure] = []
-        self.uncharged: set[int] = set()
-        self._repeats = 0
-        self._free_waits = 0
-        self._waited_for: set[tuple[str, str]] = set()  # what a rate limit was waited for, before a model that is liked less
+    The engine sets what is declared here.
+    """
 
-    def is_used_up(self, candidate: Candidate) -> bool:
+    attempts: list[Attempt]  # that have ended
+    _count = 0
+    _limit: int
+    _policy: RetryPolicy
+    _health: Health
+    _deadline: float
+    _rng: Rng
+    # Most calls have no failure: nothing is made for them.
+    _failures: tuple[Failure, ...] = ()
+    _uncharged: frozenset[int] = frozenset()
+    _repeats = _free_waits = 0
+    _waited_for: frozenset[tuple[str, str]] = frozenset()  # what a rate limit was waited for, before a model that is liked less
+
+    @property
+    def _left(self) -> int:
+        """The number of attempts that may still begin. Those before a free wait do not count."""
+        return self._limit - self._count + len(self._uncharged)
+
+    def _is_used_up(self, candidate: Candidate) -> bool:
         """Whether a provider's model has had all attempts that one call may make there."""
         used = sum(
             (attempt.provider, attempt.model) == (candidate.provider, candidate.model)
-            for attempt in self._attempts
-            if attempt.number not in self.uncharged
+            for attempt in self.attempts
+            if attempt.number not in self._uncharged
         )
         return used >= self._policy.attempts_per_provider
 
-    def forgive(self, number: int) -> None:
+    def _forgive(self, number: int) -> None:
         """Do not count an attempt, which failed for a reason of this process and is repeated at once."""
-        self.uncharged.add(number)
-        self.again = [failure for failure in self.again if failure.number != number]
+        self._uncharged |= {number}
+        self._failures = tuple(failure for failure in self._failures if failure.number != number)
 
-    def note(self, candidate: Candidate, error: AttemptError, now: float, number: int) -> None:
+    def _note(self, candidate: Candidate, error: AttemptError, now: float, number: int) -> None:
         if error.retryable:
-            self.again.append(Failure(candidate, error, now, number))
+            self._failures += (Failure(candidate, error, now, number),)
 
-    def before_next(self, now: float, last: Candidate, left: int, *, same: bool) -> tuple[Failure, float] | None:
+    def _before_next(self, now: float, last: Candidate, *, same: bool) -> tuple[Failure, float] | None:
         """Choose a failed candidate to ask again, before the next model: with `same` the last one, else any of the same model.
 
         A call with another model waits for a rate limit once. More free waits are for a call without another model.
         """
-        fitting = (f for f in self.again if (f.candidate == last if same else f.candidate.group == last.group))
+        fitting = (f for f in self._failures if (f.candidate == last if same else f.candidate.group == last.group))
         failures = [f for f in fitting if not isinstance(f.error, ProviderTimeoutError) and _place(f) not in self._waited_for]
-        found = self.choose(now, left, failures, most=self._policy.patience)
+        found = self._choose(now, failures, most=self._policy.patience)
         if found is not None and isinstance(found[0].error, RateLimitError):
-            self._waited_for.add(_place(found[0]))
+            self._waited_for |= {_place(found[0])}
         return found
 
-    def choose(
-        self, now: float, left: int, failures: Iterable[Failure], *, most: float = math.inf
-    ) -> tuple[Failure, float] | None:
+    def _choose(self, now: float, failures: Iterable[Failure], *, most: float = math.inf) -> tuple[Failure, float] | None:
         """Choose the candidate to try again, and the seconds to wait before; `None` without any. Rate-limited ones come last."""
         for failure in sorted(failures, key=lambda failure: isinstance(failure.error, RateLimitError)):
             seconds = self._wait_of(failure, now)
-            if seconds is None or seconds > most or not self._pay(failure, now, left):
+            if seconds is None or seconds > most or not self._pay(failure, now):
                 continue
-            self.again.remove(failure)
+            self._failures = tuple(one for one in self._failures if one is not failure)
             return failure, seconds
         return None
 
-    def _pay(self, failure: Failure, now: float, left: int) -> bool:
+    def _pay(self, failure: Failure, now: float) -> bool:
         """Count a repeat and take its token from the retry budget; false when that is not possible. Some waits are free."""
         if is_free_wait(failure.error) and self._free_waits < FREE_WAITS:
             self._free_waits += 1
-            self.uncharged.add(failure.number)
+            self._uncharged |= {failure.number}
             return True
-        if left <= 0 or self.is_used_up(failure.candidate):
+        if self._left <= 0 or self._is_used_up(failure.candidate):
             return False
         if not self._health.take_budget(failure.candidate.provider, now):
             return False
