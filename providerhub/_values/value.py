@@ -18,7 +18,7 @@ _PARTS = ("__attrs_attrs__", "__attrs_props__", "__match_args__", "__replace__",
 # Names that other libraries have for fields of answers.
 _ELSEWHERE = {
     "choices": "text", "content": "text", "output_text": "text", "function": "arguments", "input": "arguments",
-    "prompt_tokens": "input_tokens", "completion_tokens": "output_tokens",
+    "prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "data": "vectors", "embeddings": "vectors",
 }  # fmt: skip
 
 
@@ -117,8 +117,9 @@ class Value:
 
     @reprlib.recursive_repr()
     def __repr__(self) -> str:
-        shown = [field.name for field in self.__attrs_attrs__ if field.repr]
-        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+        shown = ((field, getattr(self, field.name)) for field in self.__attrs_attrs__ if field.repr)
+        fields = (f"{field.name}={value!r}" for field, value in shown if not _is_default(field, value))
+        return f"{type(self).__qualname__}({', '.join(fields)})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in self.__attrs_attrs__}
@@ -149,6 +150,12 @@ def _default(field: attrs.Attribute[Any]) -> Any:
     default: Any = field.default
     converter: Any = field.converter or (lambda value: value)
     return converter(default.factory() if isinstance(default, attrs.Factory) else default)  # type: ignore[arg-type]
+
+
+def _is_default(field: attrs.Attribute[Any], value: Any) -> bool:
+    """Whether a value need not be shown. The types come first: an array does not compare with `None`."""
+    default = None if field.default is attrs.NOTHING else _default(field)
+    return field.default is not attrs.NOTHING and type(value) is type(default) and bool(value == default)
 
 
 def public(thing: _T) -> _T:

@@ -6,7 +6,20 @@ import pickle
 import attrs
 import pytest
 
-from providerhub import Attempt, Candidate, ProviderConfig, Restarted, Route, Settings, Skip, TextDelta, Timeout, Usage
+from providerhub import (
+    Attempt,
+    Candidate,
+    Completion,
+    ModelInfo,
+    ProviderConfig,
+    Restarted,
+    Route,
+    Settings,
+    Skip,
+    TextDelta,
+    Timeout,
+    Usage,
+)
 from providerhub._rules.orders import PULL, Done, Drain
 
 
@@ -31,8 +44,20 @@ def test_what_is_left_out_of_the_comparison_is_left_out_of_the_display():
     assert "origins" not in repr(told)
 
 
-def test_a_value_shows_its_fields_as_they_are_given():
-    assert repr(Skip("acme", "", "blocked")) == "Skip(provider='acme', model='', reason='blocked', detail='')"
+class Odd:
+    """It cannot be compared, like an array of numpy."""
+
+    def __eq__(self, other):
+        raise ValueError("ambiguous")
+
+    __hash__ = None
+
+
+def test_a_value_shows_the_fields_that_differ_from_their_defaults():
+    assert repr(Completion("x", usage=Usage(1, 0))) == "Completion(text='x', usage=Usage(input_tokens=1, output_tokens=0))"
+    assert "parsed=<" in repr(Completion(parsed=Odd()))
+    assert repr(ModelInfo("m", supports_tools=False)) == "ModelInfo(name='m', supports_tools=False)"
+    assert repr(Skip("acme", "", "blocked")) == "Skip(provider='acme', model='', reason='blocked')"
     assert repr(Drain()) == "Drain()"
 
 
