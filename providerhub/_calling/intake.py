@@ -30,6 +30,14 @@ NOT_OPTIONS = {
 }
 """Arguments of other libraries that are not fields of a request, and the place of each here."""
 
+_MEANT = {
+    "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens", "max_tokens_to_sample": "max_tokens",
+    "stop_sequences": "stop", "functions": "tools", "function_call": "tool_choice", "instructions": "system",
+    "system_prompt": "system", "input": "messages", "prompt": "messages", "thinking": "reasoning", "num_retries": "retry",
+    "reasoning_effort": "reasoning", "response_model": "response_format", "text_format": "response_format",
+}  # fmt: skip
+"""Keywords of other libraries, and the argument that each is here."""
+
 EXTRAS = {"extra_headers": HEADERS.or_none, "extra_query": MAPPING.or_none, "extra_body": MAPPING.or_none}
 """Options that add to the request beside its fields, as in the vendors' SDKs."""
 
@@ -193,10 +201,12 @@ def _example(model: ModelSpec, registry: Registry) -> str:
 def _unknown(name: str, provider: str) -> TypeError:
     if name in NOT_OPTIONS:
         return TypeError(f"unknown keyword argument {name!r}; {NOT_OPTIONS[name]}")
-    known = ("stream", *KEYWORDS)
-    hint = nearest(name, known, f"the known ones are {', '.join(known)}.")
+    if name == "fallbacks":
+        return TypeError("unknown keyword argument 'fallbacks'; name the models in order as the first argument, as in ['a', 'b']")
+    near = nearest(_MEANT.get(name, name), ("stream", "messages", *KEYWORDS), cutoff=0.7)
+    hint = f"{near} A vendor's" if near else "a vendor's"
     place = f"options={{{provider!r}: {{{name!r}: ...}}}}"
-    return TypeError(f"unknown keyword argument {name!r}; {hint} A vendor's own keywords go into options, as in {place}")
+    return TypeError(f"unknown keyword argument {name!r}; {hint} own keywords go into options, as in {place}")
 
 
 def _normalize(sent: dict[str, Any]) -> Output | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import re
 import typing
 
 import attrs
@@ -172,6 +173,22 @@ def test_a_keyword_of_other_libraries_has_its_place_named(name, place):
 def test_arguments_that_do_not_fit_are_told_of_the_public_function(call, said):
     with pytest.raises(TypeError, match=said.replace("()", r"\(\)").rstrip("?")):
         call()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("max_completion_tokens", "; did you mean 'max_tokens'? A vendor's own keywords go into options, as in options={'a': "),
+        ("functions", "; did you mean 'tools'? "),
+        ("num_retries", "; did you mean 'retry'? "),
+        ("fallbacks", "; name the models in order as the first argument"),
+        ("user", "'user'; a vendor's own keywords go into options, as in options={'a': {'user': ...}}"),
+        ("headers", "'headers'; a vendor's own keywords go into options"),
+    ],
+)
+def test_a_keyword_of_another_library_has_its_argument_named(name, said):
+    with pytest.raises(TypeError, match=re.escape(said)):
+        _hub(a=FakeProvider("x")).complete("m", "x", **{name: "x"})
 
 
 def test_an_error_of_a_type_inside_a_call_stays_as_it_is():
