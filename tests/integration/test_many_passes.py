@@ -27,6 +27,7 @@ from providerhub import (
     ServerError,
     Settings,
 )
+from providerhub._rules import health
 from providerhub.testing import FaultServer, http_response, openai_completion
 
 AT_ONCE = RetryPolicy(backoff=0, throttle_backoff=0)
@@ -368,7 +369,14 @@ def test_the_callers_context_reaches_the_calls_and_the_input(make_hub, own):
 # --- pauses
 
 
+@pytest.fixture
+def short_pause(monkeypatch):
+    """The probe of a refused key comes soon."""
+    monkeypatch.setattr(health, "KEY_PAUSE", 0.3)
+
+
 @pytest.mark.parametrize("kind", [AuthenticationError, QuotaExceededError])
+@pytest.mark.usefixtures("short_pause")
 def test_a_refused_key_stops_the_rest_with_one_error(hub_of, kind):
     hub, provider = hub_of({str(n): refused(kind) for n in range(100)})
     outcomes = hub.complete_many((ask(str(n)) for n in range(100)), concurrency=4)
@@ -402,6 +410,7 @@ def test_a_key_that_is_refused_once_fails_no_row(make_hub):
     assert all(outcome.error is None for outcome in outcomes.values())
 
 
+@pytest.mark.usefixtures("short_pause")
 def test_the_rows_of_another_model_are_sent_all_the_same(make_hub):
     class Refusing:
         def stream(self, request, call):
@@ -461,6 +470,7 @@ def test_300_rows_against_50_a_window(monkeypatch):
     assert len(refusals) < 100
 
 
+@pytest.mark.usefixtures("short_pause")
 def test_two_providers_that_refuse_their_keys_are_one_refusal(make_hub):
     first, second = Asked({"x": refused(AuthenticationError)}), Asked({"x": refused(QuotaExceededError)})
     with pytest.raises((AuthenticationError, QuotaExceededError, AllProvidersFailedError)):
