@@ -36,9 +36,9 @@ from providerhub._values.provider import CallContext, Piece
 from providerhub.http import AsyncHttpClient, HttpAnswer, HttpClient, HttpRequest, Wire
 from providerhub.http._answer import Answer
 from providerhub.http._async_answer import AsyncAnswer
-from providerhub.http._blocks import Failures, Lingering, held_up
+from providerhub.http._blocks import Failures, held_up, lingering
 from providerhub.http._fetched import Fetched
-from providerhub.http._orders import AnyRequest, Blocking, Order, Result, Work, aworked, extended, parted, worked
+from providerhub.http._orders import AnyRequest, Blocking, Order, Result, aworked, begun, extended, parted, worked
 from providerhub.wire import JsonReading, Reading
 from providerhub.wire.reading import awaited
 
@@ -250,7 +250,7 @@ class WireProvider(Wire):
                 asked = self._run(asked, call)
             with self.http.send(asked, call) as answer:
                 reading = self._reading(request, call, answer.headers)
-                with Lingering(reading, call):
+                with lingering(reading, call):
                     for data in answer:
                         block.data = data
                         given = None
@@ -276,14 +276,14 @@ class WireProvider(Wire):
             The pieces of the answer.
         """
         with Failures(self, call) as block:
-            begun = monotonic()
+            since = monotonic()
             asked = self._built(request, call)
-            held_up(self, begun, call)
+            held_up(self, since, call)
             if not isinstance(asked, HttpRequest):
                 asked = await self._arun(asked, call)
             with await self._async_client().send(asked, call) as answer:
                 reading = self._reading(request, call, answer.headers)
-                with Lingering(reading, call):
+                with lingering(reading, call):
                     while not reading.done and (data := await answer.next()):
                         block.data = data
                         given = None
@@ -406,28 +406,45 @@ class WireProvider(Wire):
 
     def _run(self, steps: Generator[Order, Any, Result], call: CallContext, extras: Mapping[str, Any] = _NONE) -> Result:
         """Carry out the orders of a generator, and return its result. `extras`: options that each request gets."""
-        work = Work(steps)
-        for order in work:
-            with work:
+        turn = begun(steps)
+        while True:
+            try:
+                order = turn()
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            try:
                 if isinstance(order, Blocking):
-                    work.outcome = worked(order, call)
+                    turn = partial(steps.send, worked(order, call))
                 else:
-                    work.outcome = self.http.fetch(extended(_request(order, self), extras), call)
-        return work.result
+                    turn = partial(steps.send, self.http.fetch(extended(_request(order, self), extras), call))
+            except Exception as error:  # the generator may know what to do
+                turn = partial(steps.throw, error)
+            except BaseException:  # the call ends, and others may wait for what the generator does
+                steps.close()
+                raise
 
     async def _arun(self, steps: Generator[Order, Any, Result], call: CallContext, extras: Mapping[str, Any] = _NONE) -> Result:
         """Carry out the orders of a generator under asyncio, as `_run` does."""
-        work, begun = Work(steps), monotonic()
-        for order in work:
-            held_up(self, begun, call)
-            with work:
+        turn = begun(steps)
+        while True:
+            since = monotonic()
+            try:
+                order = turn()
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            finally:
+                held_up(self, since, call)
+            try:
                 if isinstance(order, Blocking):
-                    work.outcome = await aworked(order, call)
+                    turn = partial(steps.send, await aworked(order, call))
                 else:
-                    work.outcome = await self._async_client().fetch(extended(_request(order, self), extras), call)
-            begun = monotonic()
-        held_up(self, begun, call)
-        return work.result
+                    fetched = await self._async_client().fetch(extended(_request(order, self), extras), call)
+                    turn = partial(steps.send, fetched)
+            except Exception as error:
+                turn = partial(steps.throw, error)
+            except BaseException:
+                steps.close()
+                raise
 
 
 def listed(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
@@ -89,16 +91,11 @@ def _is_of_interface(error: Exception) -> bool:
     return isinstance(error, TypeError) and trace is not None and trace.tb_frame.f_globals.get("__name__") in _CALLERS
 
 
-class Lingering:
-    """A block in which a timeout only ends the reading, if the answer is complete already."""
-
-    def __init__(self, reading: Reading, call: CallContext) -> None:
-        self._reading = reading
-        self._call = call
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        is_late = kind is not None and issubclass(kind, ProviderTimeoutError)
-        return is_late and self._reading.linger is not None and not self._call.cancelled
+@contextmanager
+def lingering(reading: Reading, call: CallContext) -> Iterator[None]:
+    """Begin a block in which a timeout only ends the reading, if the answer is complete already."""
+    try:
+        yield
+    except ProviderTimeoutError:
+        if reading.linger is None or call.cancelled:
+            raise

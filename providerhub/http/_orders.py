@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -57,44 +56,14 @@ Order = HttpRequest | Blocking
 """An order of a generator. The generator gets an `HttpAnswer`, or the result of the work."""
 
 
-class Work(Generic[Result]):
-    """A generator of orders. Iterating gives each order; carry it out in `with work`, and set `outcome` there.
-
-    A failure in the `with` block goes into the generator, which may know what to do.
-    """
-
-    outcome: Any = None
-    result: Result
-    """The result of the generator, after its end."""
-
-    def __init__(self, steps: Generator[Order, Any, Result]) -> None:
-        given: object = steps
-        if not isinstance(given, Generator):
-            msg = f"{type(given).__name__} in place of a generator; yield each HttpRequest, and return the result at the end"
-            raise PluginError(msg)
-        self._steps = steps
-        self._failure: BaseException | None = None
-
-    def __iter__(self) -> Iterator[Order]:
-        turn = partial(next, self._steps)
-        while True:
-            try:
-                order = turn()
-            except StopIteration as end:
-                self.result = end.value
-                return
-            yield order
-            failure, self._failure = self._failure, None
-            turn = partial(self._steps.send, self.outcome) if failure is None else partial(self._steps.throw, failure)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
-        self._failure = error if isinstance(error, Exception) else None
-        if error is not None and self._failure is None:  # the call ends, and others may wait for what the generator does
-            self._steps.close()
-        return self._failure is not None
+def begun(steps: Generator[Order, Any, Result]) -> Callable[[], Order]:
+    """Return what begins a generator of orders, and gives the first one."""
+    given: object = steps
+    if not isinstance(given, Generator):
+        raise PluginError(
+            f"{type(given).__name__} in place of a generator; yield each HttpRequest, and return the result at the end"
+        )
+    return partial(next, steps)
 
 
 def parted(request: AnyRequest) -> tuple[AnyRequest, Mapping[str, Any]]:

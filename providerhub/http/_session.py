@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from providerhub.http._async_connection import Connection, Opener
 from providerhub.http._places import IDLE_LIMIT
-from providerhub.http._turns import Turns
 
 if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported it
     from asyncio import AbstractEventLoop, Future, Task, TimerHandle
 
 CONNECTIONS = 4096
 """The most connections of one client in each event loop. A further request waits for one, within the connect timeout."""
+
+
+AT_ONCE = 32
+"""How many requests and reads work in one turn of an event loop. Together they take some milliseconds."""
 
 
 class Session:
@@ -25,19 +28,20 @@ class Session:
     """
 
     def __init__(self, loop: AbstractEventLoop) -> None:
+        from asyncio import Semaphore  # slow to import; a caller with a running loop has imported it
+
         self.loop: AbstractEventLoop | None = loop
         self.turns = Turns(loop)
         self.users = 0
         self.keeper = self._kept()
         self.is_closed = False
         self._opener = Opener(loop)
-        self._opening = 0
         self._connections: set[Connection] = set()
         self._idle: dict[str, list[Connection]] = {}
         self._cleaning: TimerHandle | None = None
         self._closing: Task[None] | None = None
         self._must_close = False
-        self._waiting: deque[Future[None]] = deque()
+        self._room, self._waiting = Semaphore(CONNECTIONS), 0
         _open.add(self)
 
     @property
@@ -47,30 +51,20 @@ class Session:
 
     async def open(self, origin: str, proxy: str | None, tls: Any) -> Connection:
         """Open a connection, once there is room for one; see `Opener.open`."""
-        while self.loop is not None and len(self._connections) + self._opening >= CONNECTIONS:
-            if idle := next(filter(None, self._idle.values()), None):  # to another service
-                self.discard(idle.pop())
-            else:
-                await self._room(self.loop.create_future())
-        self._opening += 1
+        if self._room.locked() and (idle := next(filter(None, self._idle.values()), None)):  # to another service
+            self.discard(idle.pop())
+        self._waiting += 1
+        try:
+            await self._room.acquire()
+        finally:
+            self._waiting -= 1
         try:
             connection = await self._opener.open(origin, proxy, tls)
         except BaseException:
-            self._opening -= 1
-            self._wake()
+            self._room.release()
             raise
-        self._opening -= 1
         self._connections.add(connection)
         return connection
-
-    async def _room(self, waiter: Future[None]) -> None:
-        self._waiting.append(waiter)
-        try:
-            await waiter
-        except BaseException:
-            if waiter.done() and not waiter.cancelled():  # the call ended at the moment when its turn came
-                self._wake()
-            raise
 
     def take(self, origin: str) -> Connection | None:
         """Return an idle connection to a service; `None` if there is none."""
@@ -94,9 +88,10 @@ class Session:
 
     def discard(self, connection: Connection) -> None:
         """Close a connection."""
-        self._connections.discard(connection)
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._room.release()
         connection.abort()
-        self._wake()
 
     def close_when_unused(self) -> None:
         """Close the session after its last answer. Like all methods, call this in the loop's thread."""
@@ -124,14 +119,6 @@ class Session:
         self._connections.clear()
         self._idle.clear()
         self.loop = self._closing = self._cleaning = self._opener = self.turns = None  # type: ignore[assignment]
-
-    def _wake(self) -> None:
-        """Wake the next request that waits for a connection."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
 
     def _now(self) -> float:
         return 0.0 if self.loop is None else self.loop.time()
@@ -175,6 +162,45 @@ class Session:
                 await wait({self._closing})
             if not self.is_closed and self.loop is not None:
                 await self._closed()
+
+
+class Turns:
+    """Lets only some requests and reads of an event loop work in one turn; the others wait for the next turns, in their order.
+
+    An event loop runs all that is ready in one turn. When thousands of calls begin at once, or thousands of answers come, each
+    other task of the program would wait for all of them.
+    """
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._left = AT_ONCE
+        self._waiting: deque[Future[None]] = deque()
+
+    def has_room(self) -> bool:
+        """Take a place in this turn, and return whether there was one."""
+        if self._left == AT_ONCE:
+            self._loop.call_soon(self._begin)
+        elif not self._left:
+            return False
+        self._left -= 1
+        return True
+
+    async def wait(self) -> None:
+        """Wait for a place in a later turn. Call this if `has_room` returned false."""
+        place = self._loop.create_future()
+        self._waiting.append(place)
+        await place
+
+    def _begin(self) -> None:
+        """Begin a turn with those that wait."""
+        self._left = AT_ONCE
+        while self._left and self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():  # the task was cancelled
+                place.set_result(None)
+                self._left -= 1
+        if self._left < AT_ONCE:
+            self._loop.call_soon(self._begin)
 
 
 _open: set[Session] = set()

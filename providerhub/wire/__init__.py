@@ -15,11 +15,10 @@ from providerhub._values.errors import ProviderError as ProviderError
 from providerhub._values.value import publish
 
 if TYPE_CHECKING:
-    from providerhub.wire._chat_usage import flat
+    from providerhub.wire._chat_beside import flat
     from providerhub.wire._framing import Frame, Framing
     from providerhub.wire._modern import Form, arguments_of, form_of, inline_data, left_out, modern, source_of
-    from providerhub.wire.json_array import ArrayDecoder
-    from providerhub.wire.ndjson import JsonFrame, LineDecoder
+    from providerhub.wire.json_frames import ArrayDecoder, JsonFrame, LineDecoder
     from providerhub.wire.reading import JsonReading, Reading
     from providerhub.wire.sse import ServerSentEvent, SSEDecoder, SSELimitError
 
@@ -29,11 +28,10 @@ __all__ = [
 ]  # fmt: skip
 
 _NAMES = {
-    "_chat_usage": "flat",
+    "_chat_beside": "flat",
     "_framing": "Frame Framing",
     "_modern": "Form arguments_of form_of inline_data left_out modern source_of",
-    "json_array": "ArrayDecoder",
-    "ndjson": "JsonFrame LineDecoder",
+    "json_frames": "ArrayDecoder JsonFrame LineDecoder",
     "reading": "JsonReading Reading",
     "sse": "SSEDecoder SSELimitError ServerSentEvent",
 }

@@ -10,8 +10,7 @@ from providerhub._rules.status import error_from_status
 from providerhub._values import Detail, Finish, Media, ReasoningDelta, RefusalDelta, TextDelta, Turn, UsageDelta
 from providerhub._values.errors import ProtocolError, ProviderError
 from providerhub._values.provider import Piece
-from providerhub.wire._chat_beside import citations_of, detail_of, image_of, sound_type, thinking_of
-from providerhub.wire._chat_usage import usage_of
+from providerhub.wire._chat_beside import citations_of, detail_of, image_of, sound_type, thinking_of, usage_of
 from providerhub.wire._halves import Halves
 from providerhub.wire._shape import blocks_joined, joined, says, shape_error
 from providerhub.wire._tool_calls import ToolCalls

@@ -14,8 +14,8 @@ from providerhub._values import Embeddings, ReasoningDelta
 from providerhub._values.errors import ProtocolError
 from providerhub._values.provider import Piece
 from providerhub.wire._chat_answer import FIRST, IDENTITY, REASONING, TOP, ChatAnswer, refuse_error
+from providerhub.wire._chat_beside import usage_of
 from providerhub.wire._chat_request import UNWANTED, reasoning_effort, request_body
-from providerhub.wire._chat_usage import usage_of
 from providerhub.wire._json import parse
 from providerhub.wire._shape import shape_error
 

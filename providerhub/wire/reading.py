@@ -15,7 +15,7 @@ from providerhub._values.provider import CallContext, Piece
 from providerhub.wire._framing import Framing
 from providerhub.wire._halves import Halves
 from providerhub.wire._json import parse, prepare_stream
-from providerhub.wire.ndjson import BLANK
+from providerhub.wire.json_frames import BLANK
 from providerhub.wire.sse import SSEDecoder
 
 _EARLY = 65536

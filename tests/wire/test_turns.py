@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 
-from providerhub.http._turns import AT_ONCE, Turns
+from providerhub.http._session import AT_ONCE, Turns
 
 
 async def work(turns, done, name):
