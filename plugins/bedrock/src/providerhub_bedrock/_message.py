@@ -271,9 +271,7 @@ def _details(data: Mapping[str, Any]) -> Pieces:
 
 
 def _counts(usage: Mapping[str, Any]) -> Usage:
-    counts = {
-        name: value for name, value in flat(usage).items() if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    counts = {name: value for name, value in flat(usage).items() if type(value) in {int, float}}
     known = {name: value for name, value in counts.items() if isinstance(value, int)}
     read, written, new = (known.get(name) for name in ("cacheReadInputTokens", "cacheWriteInputTokens", "inputTokens"))
     return Usage(
