@@ -12,7 +12,6 @@ from typing import Any
 from providerhub import (
     AuthenticationError,
     CallContext,
-    ConfigurationError,
     ProviderConnectionError,
     ProviderError,
 )
@@ -26,7 +25,7 @@ class Tokens:
     """The tokens of Google's credentials for one provider. A valid one is used again, and many calls fetch one together.
 
     Args:
-        provider: The provider. Its settings `credentials` and `project` say which ones, and a token is a secret of it.
+        provider: The provider. Its setting `credentials` names the file, and a token is a secret of it.
         needs: The package, with its extra, that brings google-auth. Default: this one.
     """
 
@@ -47,13 +46,8 @@ class Tokens:
             The headers.
 
         Raises:
-            ConfigurationError: There is neither a project nor a key.
             AuthenticationError: There are no valid credentials.
         """
-        config = self._provider.config
-        if not config.get("project"):
-            msg = f"provider {config.name!r}: set project (GOOGLE_CLOUD_PROJECT), or api_key for the express mode"
-            raise ConfigurationError(msg)
         found = yield from self._credentials.get(call)
         if not found.valid:
             self._credentials.forget()
