@@ -464,6 +464,7 @@ def test_a_model_that_continues_no_partial_answer_or_always_thinks_says_so():
         _written("global.anthropic.claude-opus-5-5", reasoning="none")
 
 
+NOVA = "us.amazon.nova-lite-v1:0"
 TOOL = {"type": "function", "function": {"name": "look", "description": "", "parameters": {"properties": {}}, "strict": True}}
 
 
@@ -490,6 +491,41 @@ def test_parallel_tool_calls_are_switched_off_for_claude_only():
     assert body["additionalModelRequestFields"] == {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
     with FaultServer() as server, pytest.raises(providerhub.ProviderError, match="parallel_tool_calls"):
         ask_by(ask_sync, hub_at(server.url), model="us.amazon.nova-lite-v1:0", tools=[TOOL], parallel_tool_calls=False)
+
+
+CALLED = [
+    {"role": "user", "content": "?"},
+    {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]},
+    {"role": "tool", "tool_call_id": "c1", "content": "seen"},
+]
+
+
+def test_the_tools_of_a_conversation_are_sent_where_none_may_be_called_any_more():
+    written = _written(messages=CALLED, tool_choice="none")
+    assert written.body["toolConfig"]["tools"] == [{"toolSpec": {"name": "look", "inputSchema": {"json": {"type": "object"}}}}]
+    assert written.notes == ["the Converse API has no tool_choice 'none': the tools of the conversation are sent with it"]
+
+
+LATER = [{"role": "user", "content": "?"}, {"role": "system", "content": "Be brief."}]
+UNKNOWN = {"role": "tool", "content": "seen"}
+
+
+@pytest.mark.parametrize(
+    ("model", "knobs", "kind", "said"),
+    [
+        (SONNET_45, {"tools": [TOOL], "tool_choice": "perhaps"}, providerhub.InvalidRequestError, "tool_choice must be"),
+        (SONNET_45, {"tools": [{"type": "custom", "custom": {"name": "x"}}]}, providerhub.CapabilityError, "free text"),
+        (NOVA, {"tools": [TOOL], "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}},
+         providerhub.CapabilityError, "cannot call tools and keep to a JSON schema"),
+        ("mistral.mistral-large", {"reasoning": "low"}, providerhub.CapabilityError, "no reasoning='low' is known"),
+        (NOVA, {"messages": LATER}, providerhub.CapabilityError, r"messages\[1\]: the model takes system messages"),
+        (NOVA, {"messages": [*CALLED[:2], UNKNOWN]}, providerhub.InvalidRequestError, r"messages\[2\]: .* needs the key"),
+        (NOVA, {"messages": [{"role": "user", "content": " "}]}, providerhub.InvalidRequestError, "blank texts"),
+    ],
+)  # fmt: skip
+def test_what_the_api_or_the_model_does_not_take_is_said_before_anything_is_sent(model, knobs, kind, said):
+    with pytest.raises(kind, match=said):
+        _written(model, **knobs)
 
 
 SCHEMA = {"type": "object", "properties": {"type": {"type": "integer", "minimum": 1}}, "required": ["type"]}
