@@ -13,10 +13,6 @@ from typing import Any
 from providerhub import CallContext, ProtocolError, Request, VendorBatch
 from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvider
 
-_PAGE = 100
-_PAGES = 20
-"""The most pages of the list that are read: the newest come first."""
-
 _STATUSES = {
     "invalid_request_error": 400, "authentication_error": 401, "permission_error": 403, "not_found_error": 404,
     "request_too_large": 413, "rate_limit_error": 429, "overloaded_error": 529,
@@ -67,15 +63,8 @@ class Batches(WireProvider):
 
     def batch_list(self) -> Generator[Order, Any, list[VendorBatch]]:
         """List the batches, the newest first."""
-        found: list[VendorBatch] = []
-        query = {"limit": str(_PAGE)}
-        for _ in range(_PAGES):
-            answer: HttpAnswer = yield HttpRequest(self._path(), method="GET", query=query)
-            found += map(_state, answer.entries())
-            if not found or not answer.json().get("has_more"):
-                break
-            query["after_id"] = found[-1].id
-        return found
+        request = HttpRequest(self._path(), method="GET", query={"limit": "100"})
+        return list(map(_state, (yield from request.pages("data", "last_id", "after_id"))))
 
     def batch_results(self, batch: VendorBatch) -> Generator[Order, Any, list[tuple[str, int, bytes]]]:
         """Fetch the results: identifier, HTTP status (0 for a request that was not answered) and body of each.
