@@ -150,10 +150,10 @@ class ChatAnswer:
             if key in TOP or value is None or value == "" or (key in known and (known[key] == value or key in _ONCE)):
                 continue
             name = IDENTITY.get(key)
-            if name is not None:
+            if name is not None and value:  # Azure's first chunk was created at the time 0
                 known[key] = value
                 yield Detail(name, str(value) if key in _TEXTS else value)
-            elif says(value):
+            elif name is None and says(value):
                 self._keep(key, value)
 
     def _keep(self, key: str, value: Any) -> None:

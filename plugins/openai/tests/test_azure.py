@@ -222,7 +222,7 @@ def test_filters_and_chunks_without_choices_or_delta(pieces):
         "content_filter_offsets": {},
     }
     chunks = [
-        {"choices": [], "id": "", "object": "", "prompt_filter_results": [{"prompt_index": 0}]},
+        {"choices": [], "id": "", "created": 0, "object": "", "prompt_filter_results": [{"prompt_index": 0}]},
         openai_chunk("H"),
         {"choices": [bare], "id": "c"},
         openai_chunk("i", finish_reason="stop"),
@@ -231,6 +231,8 @@ def test_filters_and_chunks_without_choices_or_delta(pieces):
     with FaultServer(chunked(sse(*chunks))) as server:
         found = pieces(server.url, Request("d", REQUEST.messages, stream=True))
     assert "".join(piece for piece in found if isinstance(piece, str)) == "Hi"
+    (created,) = (piece.value for piece in found if getattr(piece, "name", "") == "created")
+    assert created > 0
     (safety,) = (piece.value for piece in found if getattr(piece, "name", "") == "safety")
     assert safety["prompt_filter_results"] == [{"prompt_index": 0}]
     assert safety["content_filter_results"]["hate"] == {"filtered": False}
