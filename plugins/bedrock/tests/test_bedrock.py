@@ -241,13 +241,15 @@ def test_whole_answer_with_all_kinds_of_blocks(ask):
         ("modelStreamErrorException", providerhub.ServerError),
         ("modelTimeoutException", providerhub.ServerError),
         ("validationException", providerhub.BadRequestError),
+        ("resourceNotFoundException", providerhub.ModelNotFoundError),
     ],
 )
 def test_an_exception_in_a_stream_is_classed_by_its_name(ask, name, kind):
-    failure = frame({":message-type": "exception", ":exception-type": name}, b'{"message": "it went wrong"}')
+    said = b'{"message": "it went wrong", "originalStatusCode": 403}'
+    failure = frame({":message-type": "exception", ":exception-type": name}, said)
     with (
         FaultServer(streamed(event("messageStart", {"role": "assistant"}), failure)) as server,
-        pytest.raises(providerhub.ProviderError) as caught,
+        pytest.raises((providerhub.ProviderError, providerhub.ModelNotFoundError)) as caught,
     ):
         ask(hub_at(server.url))
     assert type(caught.value) is kind

@@ -24,7 +24,8 @@ _WIDTHS: Mapping[int, int] = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 
 _STATUSES: Mapping[str, int] = {
     "validationException": 400, "accessDeniedException": 403, "resourceNotFoundException": 404, "modelTimeoutException": 408,
-    "throttlingException": 429, "internalServerException": 500, "serviceUnavailableException": 503,
+    "modelStreamErrorException": 424, "throttlingException": 429, "internalServerException": 500,
+    "serviceUnavailableException": 503,
 }  # fmt: skip
 """The exception of a stream → its status before a stream."""
 
@@ -99,8 +100,8 @@ def _frame(data: bytes) -> JsonFrame:
         except (ValueError, TypeError, KeyError):
             return JsonFrame(payload)  # its parser says what is wrong
     name = headers.get(":exception-type") or headers.get(":error-code") or kind
-    status = _STATUSES.get(name) or said.get("originalStatusCode") or 200
-    failure = {"type": name, "message": said.get("message") or headers.get(":error-message", name), "code": status}
+    told = said.get("message") or headers.get(":error-message", name)
+    failure = {"type": name, "message": told, "code": _STATUSES.get(name, 200)}
     return JsonFrame(json.dumps({"type": "error", "error": failure}).encode(), "error")
 
 

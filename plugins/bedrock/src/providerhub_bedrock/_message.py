@@ -116,7 +116,7 @@ class ConverseReading(JsonReading):
         said = data.get("message") or data.get("Message")
         if name.startswith("error:") or (isinstance(said, str) and "output" not in data):
             kind = name.removeprefix("error:")
-            found = {"message": said or kind, "type": kind, "code": status_of(kind, data)}
+            found = {"message": said or kind, "type": kind, "code": status_of(kind)}
             raise self.failure(found)
 
     def _start(self, index: int, start: Mapping[str, Any]) -> Pieces:

@@ -25,6 +25,7 @@ _STATUSES: Mapping[str, int] = {
     "accessdenied": 403,
     "resourcenotfound": 404,
     "modeltimeout": 408,
+    "modelstreamerror": 424,
     "throttling": 429,
     "modelnotready": 429,
     "servicequotaexceeded": 429,
@@ -34,14 +35,15 @@ _STATUSES: Mapping[str, int] = {
 }
 
 
-def status_of(name: str, said: Mapping[str, Any]) -> int:
+def status_of(name: str) -> int:
     """Return the HTTP status that the failure of an exception inside a stream has before a stream; 200 if none is known.
+
+    Its `originalStatusCode` is that of the model's host, and no verdict on the caller's request or key.
 
     Args:
         name: The exception's type.
-        said: Its data.
     """
-    return _STATUSES.get(name.lower().removesuffix("exception")) or said.get("originalStatusCode") or 200
+    return _STATUSES.get(name.lower().removesuffix("exception"), 200)
 
 
 class Frame(NamedTuple):
