@@ -334,11 +334,17 @@ def _pinned_only(registry: Registry, model: str) -> Iterator[Skip]:
         yield Skip(found.provider, found.sent, "pinned only", fix)
 
 
+_SAYS = {"settings": "declared so in the settings", "service": "its service says so in the list of models"}
+
+
 def _unsuitable(instance: Instance, match: Match, known: Described, needs: Needs) -> Skip | None:
     if instance.missing:
         return Skip(instance.name, match.sent, "not configured", instance.reason)
     reason = needs.lacking(known.model, known.guessed)
-    return Skip(instance.name, match.sent, reason, "declared so by the plugin") if reason else None
+    if not reason:
+        return None
+    source = instance.sources(match.model).get(f"supports_{reason.removeprefix('no ').replace(' ', '_')}")
+    return Skip(instance.name, match.sent, reason, _SAYS.get(source or "", "declared so by the plugin"))
 
 
 def _within_windows(ranked: Ranking, tokens: Callable[[], tuple[int, int | None]]) -> tuple[Ranking, list[Skip]]:

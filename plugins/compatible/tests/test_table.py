@@ -10,7 +10,7 @@ import pytest
 
 import providerhub
 import providerhub_compatible
-from providerhub import Hub, NoCapableProviderError, ProviderConfig, Settings
+from providerhub import Hub, ModelInfo, NoCapableProviderError, ProviderConfig, Settings
 from providerhub.testing import FaultServer, http_response, openai_completion
 from providerhub_compatible import VENDORS, EntryPoint, Vendor, conformance
 from providerhub_compatible.provider import FORMS, KINDS
@@ -144,3 +144,15 @@ def test_a_second_instance_is_named_by_the_settings(ask):
 
 def test_addresses_of_vendors_are_encrypted():
     assert all(urlsplit(vendor.url).scheme == "https" for vendor in VENDORS.values() if vendor.url)
+
+
+def test_a_lack_is_named_with_its_source():
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]}]
+    listing = http_response(200, {"data": [{"id": "m", "input_modalities": ["text"], "output_modalities": ["text"]}]})
+    with FaultServer(listing) as server:
+        config = ProviderConfig(api_key=CANARY, url=f"{server.url}/v1", models=[ModelInfo("own", supports_images=False)])
+        with Hub(Settings(providers={"groq": config})) as hub:
+            assert hub.refresh()
+            for model, source in (("own", "declared so in the settings"), ("m", "its service says so in the list of models")):
+                with pytest.raises(NoCapableProviderError, match=rf"no images \({source}\)"):
+                    hub.complete(f"groq/{model}", image)
