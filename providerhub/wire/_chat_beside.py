@@ -103,7 +103,8 @@ _COUNTS: Mapping[str, str] = {
     **{f"{side}_tokens_details.{said}": name for side in ("completion", "output") for said, name in _OUT.items()},
 }  # fmt: skip
 """The names under which vendors write a count. Of several in one answer, the first that is not zero is taken."""
-_COSTS = ("cost", "cost.total_cost", "estimated_cost", "total_cost")
+_COSTS = {"cost": 1, "cost.total_cost": 1, "estimated_cost": 1, "total_cost": 1, "cost_in_usd_ticks": 10**10}
+"""The names under which vendors write a cost, each with its units in a dollar: xAI counts ticks."""
 _LARGE = 2**53
 """Whole numbers below it are exact as a float."""
 
@@ -119,9 +120,9 @@ def usage_of(said: Mapping[str, Any]) -> Usage:
     thought, total = counts.get("reasoning_tokens"), counts.get("stated_total")
     if thought and total and total == counts.get("input_tokens", 0) + counts.get("output_tokens", 0) + thought:
         counts["output_tokens"] = counts.get("output_tokens", 0) + thought
-    for place in _COSTS:
+    for place, units in _COSTS.items():
         if place in others and _is_cost(others[place]):
-            counts.setdefault("cost", float(others[place]))
+            counts.setdefault("cost", others[place] / units)
     return Usage(**counts, others=others)
 
 

@@ -357,6 +357,7 @@ COUNTS = {
     "perplexity": ({"prompt_tokens": 9, "completion_tokens": 5, "cost": {"total_cost": 0.5}, "reasoning_tokens": 2},
         {"cost": 0.5, "reasoning_tokens": 2}),
     "deepinfra": ({"prompt_tokens": 9, "completion_tokens": 5, "estimated_cost": 1e-6}, {"cost": 1e-6}),
+    "xai, cost": ({"prompt_tokens": 9, "completion_tokens": 5, "cost_in_usd_ticks": 1721250}, {"cost": 0.000172125}),
     "xai": (
         {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 14, "completion_tokens_details": {"reasoning_tokens": 3}},
         {"reasoning_tokens": 3, "stated_total": 14},
