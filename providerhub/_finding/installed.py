@@ -7,6 +7,7 @@ Sources: "Recording installed projects" and "Entry points specification", packag
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -129,17 +130,23 @@ _known: dict[str, tuple[object, Sequence[EntryPoint]]] = {}
 """The entry points that were read, by the path of their file; with the state of that file."""
 
 
-def import_object(reference: str) -> Any:
-    """Import `"module"`, `"module:object"` or `"module:object.attribute"`. The module may raise any exception."""
-    module, _, attribute = reference.partition(":")
-    # An import makes thousands of objects that stay. Searching them for garbage again and again would only slow it.
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Make objects that stay, such as those of an import, without a search for garbage among them, which would only slow it."""
     is_collecting = gc.isenabled()
     gc.disable()
     try:
-        found: Any = import_module(module.strip())
+        yield
     finally:
         if is_collecting:
             gc.enable()
+
+
+def import_object(reference: str) -> Any:
+    """Import `"module"`, `"module:object"` or `"module:object.attribute"`. The module may raise any exception."""
+    module, _, attribute = reference.partition(":")
+    with uncollected():
+        found: Any = import_module(module.strip())
     for part in filter(None, attribute.strip().split(".")):
         found = getattr(found, part)
     return found

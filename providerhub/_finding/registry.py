@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from providerhub._finding.discovery import PluginRecord, Plugins
-from providerhub._finding.installed import INSTALL_HINT, to_install, vendor_of
+from providerhub._finding.installed import INSTALL_HINT, to_install, uncollected, vendor_of
 from providerhub._finding.instance import Instance
 from providerhub._log import log as _log
 from providerhub._settings.refined import merged, refined_one
@@ -420,7 +420,9 @@ class Registry:
     def _current_index(self) -> Index:
         index = self._index
         if index is None:
-            version, index = self.version, Index((instance.name, instance.models) for instance in self.shared())
+            version = self.version
+            with uncollected():  # the declarations of all plugins
+                index = Index((instance.name, instance.models) for instance in self.shared())
             with self._lock:
                 # Else a change came during the build, or a plugin that is imported now built it; the next call builds it again.
                 if version == self.version and not self.plugins.needs_import():
