@@ -88,14 +88,17 @@ def _moved(group: str) -> str:
 
 
 class _Manager(pluggy.PluginManager):
-    """Examines the functions alone. pluggy looks through the classes of all names too, which takes most of a load."""
+    """Looks at the marks of functions itself. pluggy looks through the classes of all names too, which takes most of a load."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         if name.startswith("__"):
             return None
-        if isinstance(plugin, ModuleType) and not isinstance(vars(plugin).get(name), FunctionType | MethodType):
-            return None
-        return super().parse_hookimpl_opts(plugin, name)
+        is_module = isinstance(plugin, ModuleType)
+        is_own = is_module or name in getattr(plugin, "__dict__", ())
+        found = vars(plugin if is_own else type(plugin)).get(name)
+        if isinstance(found, FunctionType):
+            return getattr(found, f"{hookspecs.PROJECT}_impl", None)
+        return None if is_module and not isinstance(found, MethodType) else super().parse_hookimpl_opts(plugin, name)
 
 
 class Plugins:
