@@ -35,6 +35,18 @@ with Hub(Settings(autoload={autoload})) as hub:
     assert "".join(hub.complete("m", "Hello", stream=True)) == "Hi"
 print(*sys.modules)
 """
+LIGHT = """
+import sys
+import providerhub
+from importlib import import_module
+from providerhub._finding.installed import offered
+providerhub.complete
+for entry in offered("providerhub", print):
+    if entry.group in {"providerhub", "providerhub.hooks"}:
+        before = set(sys.modules)
+        import_module(entry.value.partition(":")[0])
+        print(entry.value, *(set(sys.modules) - before))
+"""
 HELP = """
 import sys
 from providerhub.cli import main
@@ -65,6 +77,15 @@ def test_a_call_imports_the_light_modules_alone_of_the_plugins_that_do_not_serve
     heavy = (".provider", "_provider", "._cache", "._config", "._database", "._telemetry", "._worker", "._writer")
     assert {"providerhub_cache", "providerhub_journal", "providerhub_openai", "providerhub_otel"} <= ours
     assert not [name for name in ours if name.endswith(heavy)]
+
+
+def test_a_light_module_imports_little_of_its_own_and_nothing_else():
+    done = subprocess.run([sys.executable, "-c", LIGHT], check=True, capture_output=True, text=True, timeout=60)
+    rows = [row.split() for row in done.stdout.splitlines()]
+    assert len(rows) > 50
+    for value, *modules in rows:
+        assert {name.partition(".")[0] for name in modules} <= {value.partition(":")[0].partition(".")[0]}, value
+        assert len(modules) <= 3, value
 
 
 def test_the_help_imports_neither_the_core_nor_attrs():
