@@ -311,7 +311,7 @@ class Driver(Generic[AnAttempt]):
         """Raise for a reader whose rest is lost: for it, that would look like the end of the answer."""
         if self.is_lost:
             msg = "the rest of this stream is lost: its reading was cancelled, or it is read in another event loop than the one"
-            raise RuntimeError(f"{msg} that called acomplete(); `completion` has what came")
+            raise RuntimeError(f"{msg} that called acomplete(); `completion` has the answer so far")
 
     def _wake(self) -> None:
         if self._signal is not None:

@@ -30,7 +30,7 @@ def handle(make: Callable[[Settings], Any], registry: Registry, objects: Iterabl
     settings, keys = registry.travelling()
     if keys and not local:
         found = ", ".join(keys)
-        msg = f"a key that stands in the settings goes to no other machine ({found}): write a reference, as in"
+        msg = f"a key in the settings must not go to another machine ({found}): write a reference, as in"
         raise ConfigurationError(f"{msg} api_key = {{ env = 'ACME_API_KEY' }}, or set key_travels = true for that provider")
     return in_this_process, (make, settings)
 

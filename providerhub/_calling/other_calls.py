@@ -64,7 +64,7 @@ def embedding_spec(
     texts = (texts,) if isinstance(texts, str) else texts
     TEXTS.check(texts, "texts", InvalidRequestError)
     if not texts:
-        raise InvalidRequestError("texts must hold one text at least, and it is empty")
+        raise InvalidRequestError("texts is empty; pass at least one text")
     COUNT.or_none.check(dimensions, "dimensions", InvalidRequestError)
     messages = [{"role": "user", "content": text} for text in texts]
     spec = call_spec(settings, registry, model, messages, **knobs)

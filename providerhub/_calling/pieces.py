@@ -87,7 +87,7 @@ def is_cancellation(error: BaseException) -> bool:
 
 def stray_cancellation() -> PluginError:
     """The error of a provider that raised `CancelledError` although the call was not cancelled."""
-    return PluginError("the provider let a CancelledError out although the call was not cancelled")
+    return PluginError("the provider raised CancelledError, but the call was not cancelled")
 
 
 def failure_of(error: BaseException) -> Exception | None:

@@ -262,7 +262,7 @@ class VendorBatches:
             raise errors.CapabilityError(msg, provider=candidate.provider)
         options = spec.options_for(candidate.provider)
         if name := next((name for name in ("extra_headers", "extra_query") if options.get(name)), None):
-            msg = f"the option {name} belongs to an HTTP request, and a batch has one for all rows; set headers of the provider"
+            msg = f"the option {name} cannot be used: a batch is one HTTP request for all rows; set headers of the provider"
             raise errors.InvalidRequestError(msg)
         messages = addressed(spec.request.messages, instance, _log.info) if spec.has_turns else spec.request.messages
         request = attrs.evolve(spec.request, model=candidate.model, messages=messages, options=options)

@@ -138,7 +138,7 @@ class ModelList:
         task = self._running()
         if task is not None and task is not self._late:
             self._late = task
-            _log.warning("provider %s has not listed its models for %.1f s; calls go on without", self._config().name, task.age)
+            _log.warning("provider %s has not listed its models for %.1f s; calls do not wait", self._config().name, task.age)
             self._on_change()
 
     def close(self) -> None:

@@ -329,7 +329,7 @@ class Health:
         until = record.breaker.open_until
         name = "/".join(filter(None, key))
         if until is not None and not was_open:
-            _log.warning("%s keeps failing: it is left out for %.0f s (breaker open)", name, until - now)
+            _log.warning("%s keeps failing: calls skip it for %.0f s (breaker open)", name, until - now)
         elif until is None and was_open:
             _log.warning("%s answers again (breaker closed)", name)
         self._update_degraded(key, record, now)
@@ -406,9 +406,9 @@ class Health:
             if record.pause_reason in _REFUSALS and now < record.paused_until:
                 return  # of an attempt that began before the pause: the key was refused once, not again
             if error.about_key:
-                what, left = "its key", "it is left alone for a while, or until the key changes"
+                what, left = "its key", "calls skip it for some time, or until the key changes"
             else:
-                what, left = "a request", f"{error.model} is left alone for a while"
+                what, left = "a request", f"{error.model} is skipped for some time"
             if not record.pause_for:  # one line until the key is accepted
                 _log.warning("provider %s refused %s (status %s); %s", error.provider, what, error.status, left)
             record.pause_for = min(max(KEY_PAUSE, record.pause_for * 2), policy.pause_max)

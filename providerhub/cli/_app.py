@@ -73,14 +73,14 @@ COMMANDS = {
     "ask": ("providerhub.cli._ask:ask", "Ask a model for an answer."),
     "chat": ("providerhub.cli._chat:chat", "Talk with a model, in a terminal or a pipe."),
     "chats": ("providerhub.cli._chats:chats", "List and remove saved conversations."),
-    "batch": ("providerhub.cli._batch:batch", "Send many requests from a file; goes on after a kill."),
-    "demo": ("providerhub.cli._demo:demo", "Watch a call fail at one provider and be answered by the next."),
+    "batch": ("providerhub.cli._batch:batch", "Send many requests from a file; continues after a crash."),
+    "demo": ("providerhub.cli._demo:demo", "Show a call that fails at one provider and succeeds at the next."),
     "plugins": ("providerhub.cli._listings:plugins", "List the installed plugins with their state."),
-    "models": ("providerhub.cli._listings:models", "List the models; `models default` sets the one for `ask`."),
-    "route": ("providerhub.cli._listings:route", "Show what would be tried for a model, and why."),
+    "models": ("providerhub.cli._listings:models", "List the models; `models default` sets the default."),
+    "route": ("providerhub.cli._listings:route", "Show the providers that a call would try, and why."),
     "keys": ("providerhub.cli._keys:keys", "Keep the keys of providers, and show where they are."),
     "settings": ("providerhub.cli._settings:settings", "Show and check the settings."),
-    "doctor": ("providerhub.cli._doctor:doctor", "Find the mistakes that keep providers from working."),
+    "doctor": ("providerhub.cli._doctor:doctor", "Find the mistakes in providers and settings, with fixes."),
 }
 """The core's commands: `module:function` and the line in the overview, in the overview's order."""
 

@@ -93,7 +93,7 @@ def _from_thread(made: Callable[[], Iterator[str]], stop: Callable[[], None]) ->
 def ask(
     *, models: tuple[str, ...], stream: bool, as_json: bool, media: bool, trace: bool, prompt: str | None, **more: Any
 ) -> None:
-    """Ask a model for an answer to PROMPT. A text from a pipe is appended to PROMPT, after a blank line.
+    """Ask a model for an answer to PROMPT. Text from a pipe is added after PROMPT and a blank line.
 
     Without PROMPT, or with -, the prompt is the text of standard input. Inside a loop that reads lines, add < /dev/null.
     """

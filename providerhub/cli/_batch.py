@@ -33,8 +33,8 @@ from providerhub.cli._batch_lines import Form, Job, Line, identity, job
 from providerhub.cli._lock import HeldError, locked
 from providerhub.cli._progress import Bar
 
-_PASSES = "Maximum number of further tries of a line whose failure may pass, such as a rate limit."
-_MODEL = "Model for the lines that name none; several are tried in order."
+_PASSES = "Maximum number of further tries after a temporary failure, such as a rate limit."
+_MODEL = "Model for lines without a model; several are tried in order."
 _REPORTED = 20  # the number of bad lines that standard error names; the output names all
 
 
@@ -381,29 +381,29 @@ def _report(summary: Summary, output: str, refusal: ProviderHubError | None, *, 
     "-o", "--output", required=True, type=click.Path(allow_dash=True), help="File for the results, or a .csv; - for stdout."
 )
 @click.option("-m", "--model", "models", multiple=True, shell_complete=options.model_names, help=_MODEL)
-@click.option("--prompt", help="Message for the lines without one; {NAME} stands for a field or a column.")
+@click.option("--prompt", help="Message for lines without messages; a field or column replaces {NAME}.")
 @options.system
 @options.schema
 @click.option("--csv", is_flag=True, help="INPUT is CSV with a header, in UTF-8; so is a file that ends with .csv or .tsv.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Maximum number of calls at once.")
-@click.option("--executor", help="Where the calls are made, such as processes:4 or dask://host:8786. Default: in threads.")
-@click.option("--vendor", is_flag=True, help="Send batches to the vendors, which answer within a day, at about half the price.")
-@click.option("--calls", is_flag=True, help="With --vendor: make ordinary calls of what the batches did not answer.")
-@click.option("--poll", type=click.FloatRange(1), default=60.0, help="With --vendor: seconds between two looks.")
+@click.option("--executor", help="The place of the calls, such as processes:4 or dask://host:8786. Default: threads.")
+@click.option("--vendor", is_flag=True, help="Send batches to the vendors: answers within a day, at about half the price.")
+@click.option("--calls", is_flag=True, help="With --vendor: make ordinary calls for lines that the batches did not answer.")
+@click.option("--poll", type=click.FloatRange(1), default=60.0, help="With --vendor: seconds between two checks of a batch.")
 @click.option("--passes", type=click.IntRange(min=0), default=PASSES, show_default=True, help=_PASSES)
-@click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Send nothing more when the answers have cost this.")
+@click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Stop sending when the answers have cost this amount.")
 @click.option("--retry-failed", is_flag=True, help="Send again the lines that failed in an earlier run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @options.media
 def batch(
     *, source: BinaryIO, output: str, concurrency: int, passes: int, retry_failed: bool, as_json: bool, **more: Any
 ) -> None:
-    """Send the requests of INPUT, one JSON object a line, and write each result as a line as soon as it comes.
+    """Send the requests of INPUT, one JSON object per line, and write each result as a line when it comes.
 
-    A line holds keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}. Its "id", which no other line may have,
-    and your own fields are repeated in the result. A row of CSV has fields alone, and needs --prompt; its values are separated by
-    commas, semicolons or tabs. After an interruption, the same command sends only the lines without a result. INPUT may be - for
-    standard input. With an output NAME.csv or NAME.tsv, the results are in NAME.csv.jsonl, and become a table at the end.
+    A line has keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}. The result repeats your own fields and the
+    "id", which must be unique. A row of CSV has only fields, and needs --prompt; commas, semicolons or tabs separate its values.
+    After an interruption, the same command sends only the lines without a result. INPUT may be - for standard input. With an
+    output NAME.csv or NAME.tsv, the results are in NAME.csv.jsonl, and become a table at the end.
     """
     needs = {"--json": as_json, "--retry-failed": retry_failed, "--vendor": more["vendor"]}
     path, table = _paths(output, [name for name, is_given in needs.items() if is_given])
@@ -436,7 +436,7 @@ def batch(
         results.write_table(path, table, objects=more["schema"] is not None)
     _report(run.summary, output, refusal, as_json=as_json)
     if refusal is not None:
-        text = "the lines without a result were not answered; mend the cause, and run the same command to continue"
+        text = "the lines without a result were not answered; fix the cause, and run the same command to continue"
         screen.line(f"Error: {screen.one_line(refusal)}; {text}", err=True)
     sys.exit(1 if refusal else run.summary.exit_code)
 

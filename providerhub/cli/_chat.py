@@ -269,7 +269,7 @@ class Chat:
 def chat(
     ctx: click.Context, /, *, models: tuple[str, ...], last: bool, conversation: str | None, save: bool, **more: Any
 ) -> None:
-    """Talk with a model. Each line is a question; the model sees the whole conversation.
+    """Talk with a model. Each line is a question; the model gets the whole conversation.
 
     Answers go to standard output, everything else to standard error. The conversation is saved; `chat -c` continues it. --json
     prints a line of JSON for each: {"answer": ...}, {"error": ...}, {"note": ...}, or {"route": ..., "plan": ...} for /route.

@@ -56,7 +56,7 @@ def _text(message: Message) -> str:
 @click.argument("name")
 @options.as_json
 def show(*, name: str, as_json: bool) -> None:
-    """Print the messages of the conversation NAME; --json prints them whole."""
+    """Print the messages of the conversation NAME; --json prints whole messages."""
     path = next((path for path in store.saved() if path.stem == name), None)
     if path is None:
         raise _unknown(name)

@@ -181,7 +181,7 @@ _WAY = "check its url and the network in between (proxy, firewall)"
 _HINTS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((providerhub.AuthenticationError,), "check its key: `providerhub settings show` shows the key's origin"),
     ((providerhub.QuotaExceededError,), "the account has no quota left: see the provider's billing page"),
-    ((providerhub.RateLimitError,), "it works, but limits the rate of requests: try later"),
+    ((providerhub.RateLimitError,), "it works, but limits the rate of requests; try again later"),
     ((providerhub.TLSError,), "for a private authority, set ca_bundle under its [providers] entry"),
     ((providerhub.ProviderTimeoutError, providerhub.DeadlineExceededError), f"{_WAY}, or allow more time with --timeout"),
     ((providerhub.ProviderConnectionError,), _WAY),

@@ -47,7 +47,7 @@ def _own_environment(plugin: str) -> Iterator[None]:
 @click.command()
 @options.as_json
 def demo(*, as_json: bool) -> None:
-    """Show a call that fails at one provider and that the next one answers. Everything runs on this machine."""
+    """Show a call that fails at one provider and succeeds at the next. Everything runs on this machine."""
     plugin, serve = next(_sandboxes(), ("", None))
     if serve is None:
         raise click.ClickException("the demo needs a provider with a sandbox; try: pip install providerhub-lockchat")

@@ -112,10 +112,10 @@ class Report:
 @click.option(
     "--slow", default=0.5, show_default=True, type=click.FloatRange(0), help="Report imports of at least this many seconds."
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show notes, versions, settings and imports, too.")
+@click.option("-v", "--verbose", is_flag=True, help="Also show notes, versions, settings and imports.")
 @options.as_json
 def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float, verbose: bool, as_json: bool) -> None:
-    """Say which providers can be called, and find the mistakes that keep others from working, each with its fix.
+    """List the providers that can be called, and find the mistakes of the others, each with its fix.
 
     Exit code 1: a finding is an error.
     """

@@ -37,10 +37,10 @@ def path(*, as_json: bool) -> None:
 
 
 @keys.command(name="list")
-@click.option("--all", "everything", is_flag=True, help="List the providers without a key, too.")
+@click.option("--all", "everything", is_flag=True, help="Also list the providers without a key.")
 @options.as_json
 def list_(*, everything: bool, as_json: bool) -> None:
-    """List the keys that are set, and where each comes from."""
+    """List the keys that are set, each with its place."""
     with Hub() as hub:
         found = [_row(hub.settings, view, setting) for view in hub.instances() if (setting := _secret(view)) is not None]
     rows = [row for row in found if everything or row[1] == "set"]
@@ -63,13 +63,13 @@ def _secret(view: InstanceView) -> Setting | None:
 
 @keys.command(name="set")
 @click.argument("provider")
-@click.option("--file", "in_file", is_flag=True, help="Keep the key in a file, even where there is a keyring.")
+@click.option("--file", "in_file", is_flag=True, help="Keep the key in a file, even if there is a keyring.")
 @options.as_json
 def set_(*, provider: str, in_file: bool, as_json: bool) -> None:
     """Ask for the key of PROVIDER, and keep it. A key can be piped in, too.
 
-    The key goes to the system's keyring; where there is none, to a file that only this user may read. The settings file names
-    that place. A variable such as OPENAI_API_KEY outranks it.
+    The key goes to the system's keyring, or, without a keyring, to a file that only this user may read. The settings file names
+    this place. A variable such as OPENAI_API_KEY takes precedence.
     """
     _settings, view, setting = _taking(provider)
     key = _asked(provider)

@@ -122,15 +122,15 @@ def plugins(*, verbose: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("words", metavar="[PATTERN | default [MODEL]...]", nargs=-1, shell_complete=options.model_names)
-@click.option("--all", "everything", is_flag=True, help="List the models of providers that cannot be called yet, too.")
+@click.option("--all", "everything", is_flag=True, help="Also list the models of providers that are not configured.")
 @click.option("--refresh", is_flag=True, help="First ask the providers' services for their models.")
 @options.as_json
 def models(*, words: tuple[str, ...], everything: bool, refresh: bool, as_json: bool) -> None:
     """List the models that can be called and the aliases of the settings.
 
-    PATTERN is a part of a name, or a whole name with * and ?. A window is in tokens, a price for a million tokens in and out. A
-    model that cannot stream says so. `models default MODEL` makes a model the one that `ask` and `chat` take without -m;
-    several are tried in their order. `models default` shows it.
+    PATTERN is a part of a name, or a whole name with * and ?. Windows are in tokens, prices per million tokens in and out.
+    `models default MODEL` sets the model of `ask` and `chat` without -m; several models are tried in order. `models default`
+    shows it.
     """
     if words and words[0] == options.DEFAULT:
         _default(words[1:], as_json=as_json)
@@ -257,9 +257,9 @@ def _window(tokens: int | None) -> str:
 @click.option("--image", is_flag=True, help="Plan for a request with an image.")
 @options.as_json
 def route(*, models: tuple[str, ...], stream: bool, tools: bool, image: bool, as_json: bool) -> None:
-    """Show the candidates for MODEL in order, and those left out with the reason. Send nothing.
+    """Show the candidates for MODEL in order, and the excluded providers with the reason. Send nothing.
 
-    Several models are a sequence, as `ask -m A -m B` has.
+    Several models are a sequence, as in `ask -m A -m B`.
     """
     messages: list[Any] = [{"role": "user", "content": [{"type": "text", "text": "?"}, _PIXEL] if image else "?"}]
     with Hub() as hub:

@@ -34,10 +34,10 @@ model_help = "Model to ask: NAME, PROVIDER/NAME or an alias; several are tried i
 models = click.option("-m", "--model", "models", multiple=True, shell_complete=model_names, help=model_help)
 system = click.option("-s", "--system", help="The system message, placed before the messages.")
 _KEPT = (
-    click.option("--markdown/--no-markdown", default=True, help="Whether a terminal shows Markdown in its form."),
+    click.option("--markdown/--no-markdown", default=True, help="Whether a terminal renders Markdown."),
     click.option("-c", "--continue", "last", is_flag=True, help="Continue the conversation that was changed last."),
     click.option("--conversation", metavar="NAME", help="Continue the conversation of this name."),
-    click.option("--save/--no-save", default=True, help="Whether the conversation is saved, so that -c can continue it."),
+    click.option("--save/--no-save", default=True, help="Whether to save the conversation, so that -c can continue it."),
     click.option("--cost", is_flag=True, help="Print tokens and cost to standard error."),
 )
 DEFAULT = "default"

@@ -195,10 +195,10 @@ def path(*, as_json: bool) -> None:
 
 
 @settings.command()
-@click.option("--all", "everything", is_flag=True, help="Show the defaults, too, as --json does.")
+@click.option("--all", "everything", is_flag=True, help="Also show the defaults, as --json does.")
 @options.as_json
 def show(*, everything: bool, as_json: bool) -> None:
-    """Show the settings other than the defaults, each with its value and origin. Keys are shown as set or not set."""
+    """Show the settings that differ from the defaults, each with its value and origin. Keys are shown as set or not set."""
     with Hub() as hub:
         found = all_rows(hub.settings, hub.instances())
     if as_json:
@@ -218,7 +218,7 @@ def show(*, everything: bool, as_json: bool) -> None:
 def check(*, file: str | None, as_json: bool) -> None:
     """Check FILE and the environment, and print each mistake on a line. Without FILE, check the settings file in use.
 
-    A model's name that no provider is known to have is a warning.
+    An unknown model is a warning.
     """
     where = file or settings_path(os.environ)
     found = problems(read(where, optional=not file and is_optional())) if where else []

@@ -201,7 +201,7 @@ def calm(
     if forced and own.off is not None:
         del fields["thinking"]
         fields.update(_switched_off(own))
-        notes.append("Claude calls no forced tool while it thinks: the thinking was left out")
+        notes.append("Claude cannot think with a forced tool: the thinking was left out")
         return
     for name, (least, most) in _SAMPLING.items():
         value = sampling.get(name)

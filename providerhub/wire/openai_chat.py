@@ -48,7 +48,7 @@ def embeddings(data: Mapping[str, Any]) -> Embeddings:
     places = [entry.get("index") for entry in entries]
     if any(place is not None for place in places):  # some servers number none of them
         if sorted(map(str, places)) != sorted(map(str, range(len(entries)))):
-            msg = f"the vectors are numbered {str(places)[:200]}, and not each once from 0; nothing says which text has which"
+            msg = f"the vectors have the numbers {str(places)[:200]} in place of 0, 1, 2 and so on, so their texts are unknown"
             raise ProtocolError(msg)
         entries = [entry for _, entry in sorted(zip(map(int, places), entries, strict=True), key=lambda pair: pair[0])]
     return Embeddings([entry.get("embedding") for entry in entries], usage_of(usage) if isinstance(usage, dict) else None)

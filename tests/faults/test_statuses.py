@@ -269,7 +269,7 @@ def test_fault_15_key_refused(row, serve, stream, status, canary, caplog):
     assert server.requests[0].header("Authorization") == f"Bearer {canary}"
     assert "Incorrect API key provided: ***" in error.excerpt
     warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert f"provider a refused its key (status {status}); it is left alone for a while, or until the key changes" in warnings
+    assert f"provider a refused its key (status {status}); calls skip it for some time, or until the key changes" in warnings
     assert canary not in caplog.text
 
 

@@ -172,7 +172,7 @@ def test_a_breaker_that_opens_and_closes_leaves_a_line_each(scripted, clock, hub
     provider = scripted(ServerError("down"))
     hub = hub_of(provider)
     fail(hub, 5)
-    assert lines(caplog) == [("WARNING", "a/m keeps failing: it is left out for 4 s (breaker open)")]
+    assert lines(caplog) == [("WARNING", "a/m keeps failing: calls skip it for 4 s (breaker open)")]
     clock.advance(10.0)
     provider.scripts[:] = [["hello"]]
     hub.complete("m", "x")

@@ -305,7 +305,7 @@ def test_refusals_of_one_burst_are_one_pause_and_one_warning(caplog):
     _fail(health, 10.0, AuthenticationError("x", provider="acme", status=401))
     assert health.unavailable(ONE, 10.0).until == 30.0
     assert [record.message for record in caplog.records] == [
-        "provider acme refused its key (status 401); it is left alone for a while, or until the key changes"
+        "provider acme refused its key (status 401); calls skip it for some time, or until the key changes"
     ]
 
 

@@ -91,7 +91,7 @@ def logs(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 -- click ca
 
 
 @logs.command("list")
-@click.option("-n", "--count", default=20, show_default=True, type=click.IntRange(1), help="The most calls.")
+@click.option("-n", "--count", default=20, show_default=True, type=click.IntRange(1), help="Maximum number of calls.")
 @_filters
 @as_json
 def list_(count: int, as_json: bool, since: str | None, **which: Any) -> None:  # noqa: FBT001 -- click calls it
@@ -101,7 +101,7 @@ def list_(count: int, as_json: bool, since: str | None, **which: Any) -> None:  
 
 @logs.command()
 @click.argument("text")
-@click.option("-n", "--count", default=20, show_default=True, type=click.IntRange(1), help="The most calls.")
+@click.option("-n", "--count", default=20, show_default=True, type=click.IntRange(1), help="Maximum number of calls.")
 @_filters
 @as_json
 def search(text: str, count: int, as_json: bool, since: str | None, **which: Any) -> None:  # noqa: FBT001
