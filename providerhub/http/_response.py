@@ -16,16 +16,16 @@ from providerhub._values.errors import ProtocolError, ProviderConnectionError
 READ_SIZE: Final = 65536
 
 MAX_HEAD: Final = 262144
-"""The most bytes of a head."""
+"""The maximum bytes of a head."""
 
 MAX_SIZE_LINE: Final = 4096
 """The maximum bytes of a chunk's size line, including extensions."""
 
 MAX_TRAILERS: Final = 65536
-"""The most bytes of all trailer fields together."""
+"""The maximum bytes of all trailer fields together."""
 
 UNPACKED_AT_ONCE: Final = 262144
-"""The most bytes that are unpacked at once, since a few bytes may hold gigabytes."""
+"""The maximum bytes that are unpacked at once, since a few bytes may hold gigabytes."""
 
 CUT = "the connection ended before the answer did"
 UNPACKED = "the answer cannot be unpacked as its Content-Encoding says"

@@ -123,7 +123,7 @@ class ToolCalls:
 
 
 class _Call:
-    """One tool call, as far as it has come."""
+    """One tool call, so far."""
 
     __slots__ = ("arguments", "extra", "held", "id", "name", "number", "type")
 

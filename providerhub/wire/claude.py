@@ -130,7 +130,7 @@ def think(request: Request, own: Traits, notes: list[str]) -> dict[str, Any]:
     Args:
         request: The request, in the OpenAI chat shape.
         own: The traits of the model.
-        notes: Gets a sentence for each change of which the caller should know.
+        notes: A list that gets a sentence about each change.
 
     Returns:
         The fields `thinking` and `output_config`, if necessary.
@@ -193,7 +193,7 @@ def calm(
         fields: The fields with `thinking`, which a forced tool removes.
         sampling: The values of `temperature` and `top_p`; a value that cannot be sent becomes `None`.
         own: The traits of the model. Requests to other vendors are not changed, since their rules differ.
-        notes: Gets a sentence for each change of which the caller should know.
+        notes: A list that gets a sentence about each change.
         forced: Whether the request forces the model to call a tool.
     """
     if own is OTHER_VENDOR or not thinks(fields):

@@ -16,7 +16,7 @@ from providerhub.wire import JsonFrame
 
 _PRELUDE, _CRC = 12, 4
 _LARGEST = 24 * 1024 * 1024 + 128 * 1024
-"""The most bytes of a frame: its payload has at most 24 MiB, and its headers 128 KiB."""
+"""The maximum bytes of a frame: its payload has at most 24 MiB, and its headers 128 KiB."""
 
 _EXCERPT = 2048
 _WIDTHS: Mapping[int, int] = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}

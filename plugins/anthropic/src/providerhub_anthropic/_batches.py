@@ -46,10 +46,10 @@ class Batches(WireProvider):
         return _state(answer.json())
 
     def batch_get(self, name: str) -> Steps:
-        """Ask how a batch stands.
+        """Ask for the state of a batch.
 
         Args:
-            name: Its identifier.
+            name: The identifier of the batch.
         """
         return _state((yield HttpRequest(self._path(name), method="GET")).json())
 
@@ -57,7 +57,7 @@ class Batches(WireProvider):
         """Cancel a batch.
 
         Args:
-            name: Its identifier.
+            name: The identifier of the batch.
         """
         return _state((yield HttpRequest(self._path(name, "cancel"))).json())
 

@@ -22,7 +22,7 @@ _PLAIN_CALL = frozenset({"type", "id", "name", "input"})
 
 
 class Block:
-    """One block, as far as it has come.
+    """One block, so far.
 
     Args:
         raw: The block as it began.
@@ -73,7 +73,7 @@ class Block:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a message in the OpenAI chat shape says all of the block."""
+        """Whether a message in the OpenAI chat shape can hold all of the block."""
         if self.kind == "text":
             return not self.cited
         caller = self.raw.get("caller")

@@ -13,7 +13,7 @@ from providerhub_anthropic._conversation import CONTAINER, written
 _CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 
 MAX_TOKENS = 4096
-"""The most tokens of an answer of a model whose own maximum is unknown."""
+"""The maximum tokens of an answer of a model whose own maximum is unknown."""
 
 _JSON = "Answer with one JSON object and with nothing else."
 
@@ -24,9 +24,9 @@ class Asked(NamedTuple):
     Args:
         body: The JSON object.
         headers: The headers of this request.
-        tail: White space that was cut off the end of a partial answer; see `Talk`.
+        tail: White space removed from the end of a partial answer; see `Talk`.
         form: The name of the tool that the model must call in place of an answer in JSON; `""` for none.
-        notes: Changes of which the caller should know.
+        notes: Notes about changes, for the caller.
     """
 
     body: dict[str, Any]
@@ -40,15 +40,16 @@ def asked(request: Request, *, max_tokens: int | None = None, most: int | None =
     """Write a request.
 
     Args:
-        request: The request. Its `options` are merged in last, and one that is `None` removes its field. `betas` is
-            a list of names for the header `anthropic-beta`.
-        max_tokens: The most tokens of an answer for a request without `max_tokens`; `None`, the default, for the model's maximum.
+        request: The request. Its `options` override other fields; an option that is `None` removes its field. `betas` is a list
+            of names for the header `anthropic-beta`.
+        max_tokens: The maximum tokens of an answer for a request without `max_tokens`; `None`, the default, for the model's
+            maximum.
         most: The model's maximum as the service states it; `None`, the default, if it is unknown.
         beta: Names for the header `anthropic-beta` of every request, separated by commas. Default empty.
 
     Raises:
         InvalidRequestError: A part of the request is not valid.
-        CapabilityError: The API or the model does not take a part of the request. Another model may.
+        CapabilityError: The API or the model does not support a part of the request. Another model may.
     """
     own = traits(request.model)
     talk = written(request.messages, model=request.model, inside=own.system)

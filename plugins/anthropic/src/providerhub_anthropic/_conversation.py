@@ -1,8 +1,8 @@
 """Translates a conversation from the OpenAI chat shape into the system prompt and the messages of the Messages API.
 
-The API requires user and assistant in turn, tool results as blocks of a user message, identifiers of tool calls of its own
-alphabet, and no blank text. Reference: Anthropic API reference, "Messages", and "Tool use" and "Mid-conversation system
-messages" in its guides.
+The API requires user and assistant in turn, tool results as blocks of a user message, identifiers of tool calls in its own
+alphabet, and no blank text. Reference: Anthropic API reference, "Messages", and "Tool use" and "Mid-conversation system messages"
+in its guides.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Talk(NamedTuple):
     Args:
         system: The blocks of the system prompt.
         messages: The messages.
-        tail: White space that was cut off the end of a partial answer. The answer may begin with it, and must not repeat it.
+        tail: White space removed from the end of a partial answer. The answer may begin with it, and must not repeat it.
         container: The container of the last turn that ran code; `None` if there is none.
-        notes: Changes of which the caller should know.
+        notes: Notes about changes, for the caller.
     """
 
     system: list[Block]
@@ -47,14 +47,14 @@ def written(messages: Sequence[Message], *, model: str, inside: bool) -> Talk:
     Args:
         messages: The conversation in the OpenAI chat shape. The key `turn` of a message holds its blocks as the API wrote them.
         model: The model's name, for errors.
-        inside: Whether the model takes system messages in mid-conversation.
+        inside: Whether the model takes system messages in the middle of a conversation.
 
     Returns:
         The conversation.
 
     Raises:
         InvalidRequestError: The API cannot express a part of the conversation.
-        CapabilityError: The model does not take a part of it.
+        CapabilityError: The model does not support a part of it.
     """
     messages = modern(messages)
     writer = _Writer(messages, model, inside=inside)

@@ -39,7 +39,7 @@ class Message:
     """Reads one message.
 
     Args:
-        tail: White space that was cut off a partial answer. The first text must not repeat it.
+        tail: White space removed from the end of a partial answer. The first text must not repeat it.
         form: The name of the tool whose input is the text of the answer; `""`, the default, for none.
 
     Attributes:
@@ -68,7 +68,7 @@ class Message:
             name: Its name, for data without a type.
 
         Returns:
-            The pieces that the event completes.
+            The complete pieces.
 
         Raises:
             ProtocolError: A second message begins.
@@ -112,7 +112,7 @@ class Message:
         """End the message.
 
         Returns:
-            The turn to send back, if a message in the OpenAI chat shape would not say all of it, and `Finish`.
+            The turn to send back, if a message in the OpenAI chat shape cannot hold all of it, and `Finish`.
         """
         pieces = [piece for block in self._blocks for piece in self._closed(block)]
         pieces += self._turn()

@@ -36,7 +36,7 @@ def blocks_of(content: Any, where: str) -> list[Block]:
 
     Raises:
         InvalidRequestError: A part is not valid.
-        CapabilityError: The API does not take a part of its kind.
+        CapabilityError: The API does not support a part of this kind.
     """
     if isinstance(content, str):
         return [{"type": "text", "text": content}]

@@ -19,9 +19,9 @@ class MessagesReading(JsonReading):
     """Reads one answer.
 
     Args:
-        call: The call. The reader adds notes to it.
+        call: The call, for notes.
         headers: The headers of the answer.
-        tail: White space that was cut off a partial answer. The first text must not repeat it. Default empty.
+        tail: White space removed from the end of a partial answer. The first text must not repeat it. Default empty.
         form: The name of the tool whose input is the text of the answer; `""`, the default, for none.
     """
 
@@ -39,7 +39,7 @@ class MessagesReading(JsonReading):
             name: The event's name, which may be empty.
 
         Returns:
-            The pieces that the event completes.
+            The complete pieces.
         """
         message = self._message
         pieces: Iterable[str | Event] = message.event(data, name)
@@ -51,7 +51,7 @@ class MessagesReading(JsonReading):
         return pieces
 
     def whole(self, data: dict[str, Any]) -> Pieces:
-        """Read an answer that came as one object; see `JsonReading.whole`.
+        """Read an answer that is one object; see `JsonReading.whole`.
 
         Args:
             data: The object, parsed from the body or from an event.
@@ -67,7 +67,7 @@ class MessagesReading(JsonReading):
         """End the input; see `JsonReading.end`. Some gateways write `[DONE]` in place of the event `message_stop`.
 
         Yields:
-            The pieces that remain.
+            The remaining pieces.
         """
         if self._framing.done and self._any_event and not self._message.done:
             self._complete()
@@ -82,7 +82,7 @@ class MessagesReading(JsonReading):
             yield Detail("request_id", name)
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
-        """Raise if an object is an error; see `JsonReading.refuse`.
+        """Raise an error if an object is an error; see `JsonReading.refuse`.
 
         Args:
             data: The object, parsed from the body or from an event.

@@ -47,7 +47,8 @@ class AnthropicBedrock(Anthropic):
     """A provider for Claude at Amazon Bedrock.
 
     Args:
-        config: The instance's configuration. With `api_key`, requests carry it; otherwise `providerhub-bedrock` signs them.
+        config: The instance's configuration. With `api_key`, requests have this key; without it, `providerhub-bedrock` signs
+            them.
 
     Raises:
         ConfigurationError: The url, the key or another setting cannot be used.
@@ -67,8 +68,8 @@ class AnthropicBedrock(Anthropic):
 
         Args:
             method: The HTTP method.
-            url: The address, exactly as it is sent.
-            headers: The headers that are sent. The signature does not cover them, since proxies change some.
+            url: The address, exactly as sent.
+            headers: The sent headers. The signature does not cover them, since proxies change some headers.
             body: The body.
         """
         del headers
@@ -88,7 +89,7 @@ class AnthropicBedrock(Anthropic):
         return error
 
     def failed(self, error: ProviderError) -> ProviderError:
-        """Name the setting of a host that does not exist; see `WireProvider.failed`.
+        """Add the name of the setting to the error of a host that does not exist; see `WireProvider.failed`.
 
         Args:
             error: The failure.
@@ -99,7 +100,7 @@ class AnthropicBedrock(Anthropic):
 
     @classmethod
     def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-        """Ask the control plane, which has an address of its own, for the models; see `WireProvider.discover`.
+        """Ask the control plane, at its own address, for the models; see `WireProvider.discover`.
 
         Args:
             config: The instance's configuration.
@@ -120,14 +121,14 @@ class AnthropicBedrock(Anthropic):
         return HttpRequest(f"/model/{quote(request.model, safe='')}/{way}", body, stream=request.stream)
 
     def counting(self, request: Request, call: CallContext) -> Generator[Any, Any, int]:
-        """Ask how many input tokens a request has; see `WireProvider.counting`.
+        """Ask for the number of input tokens of a request; see `WireProvider.counting`.
 
         Args:
             request: The request, in the OpenAI chat shape.
             call: The call, for notes.
 
         Yields:
-            The work of fetching credentials, where it is due, and the request.
+            The fetch of the credentials, if necessary, and the request.
 
         Returns:
             The number of tokens.

@@ -1,4 +1,4 @@
-"""The provider object. It speaks the Messages API; the toolkit sends the requests, synchronously and under asyncio."""
+"""The provider object. It uses the Messages API; the toolkit sends the requests, synchronously and under asyncio."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _MAXIMA: dict[tuple[str | None, str], int] = {}
 
 
 class Anthropic(WireProvider):
-    """A provider for a service that speaks the Messages API.
+    """A provider for a service with the Messages API.
 
     Args:
         config: The instance's configuration.
@@ -109,7 +109,7 @@ class Anthropic(WireProvider):
         return self.reader(call, headers, sent.tail, sent.form)
 
     def counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
-        """Ask how many input tokens a request has; see `WireProvider.counting`.
+        """Ask for the number of input tokens of a request; see `WireProvider.counting`.
 
         Args:
             request: The request, in the OpenAI chat shape.

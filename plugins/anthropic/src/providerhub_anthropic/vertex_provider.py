@@ -59,14 +59,14 @@ class AnthropicVertex(Anthropic):
         return HttpRequest(self._path(f"{quote(request.model, safe='@')}:{way}"), body, stream=request.stream, headers=headers)
 
     def counting(self, request: Request, call: CallContext) -> Generator[Any, Any, int]:
-        """Ask how many input tokens a request has; see `WireProvider.counting`.
+        """Ask for the number of input tokens of a request; see `WireProvider.counting`.
 
         Args:
             request: The request, in the OpenAI chat shape.
             call: The call, for notes.
 
         Yields:
-            The fetch of a token, where it is due, and the request.
+            The fetch of a token, if necessary, and the request.
 
         Returns:
             The number of tokens.
@@ -97,7 +97,7 @@ class AnthropicVertex(Anthropic):
         return [described(str(entry.get("name")).rpartition("/")[2]) for entry in entries]
 
     def failed(self, error: ProviderError) -> ProviderError:
-        """Name the settings of a host that does not exist, or of a token that the service refuses; see `WireProvider.failed`.
+        """Add the names of the settings to the error of a missing host or a refused token; see `WireProvider.failed`.
 
         Args:
             error: The failure.

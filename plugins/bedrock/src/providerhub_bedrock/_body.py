@@ -25,7 +25,7 @@ class Asked(NamedTuple):
     Args:
         body: The JSON object.
         form: The name of the tool that the model must call in place of an answer in JSON; `""` for none.
-        notes: Changes of which the caller should know.
+        notes: Notes about changes, for the caller.
     """
 
     body: dict[str, Any]
@@ -37,11 +37,11 @@ def asked(request: Request) -> Asked:
     """Write a request.
 
     Args:
-        request: The request. Its `options` are merged in last, and one that is `None` removes its field.
+        request: The request. Its `options` override other fields; an option that is `None` removes its field.
 
     Raises:
         InvalidRequestError: A part of the request is not valid.
-        CapabilityError: The API or the model does not take a part of the request. Another model may.
+        CapabilityError: The API or the model does not support a part of the request. Another model may.
     """
     own, notes = traits(request.model), left_out(request.messages, "the Converse API")
     is_claude = own is not OTHER_VENDOR

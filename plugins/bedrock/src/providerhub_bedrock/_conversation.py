@@ -39,7 +39,7 @@ class Writer:
 
     Args:
         messages: The conversation. The key `turn` of a message holds its blocks as the API wrote them.
-        inside: Whether the model takes a system message in mid-conversation.
+        inside: Whether the model takes a system message in the middle of a conversation.
 
     Attributes:
         system: The blocks of the system prompt.
@@ -48,7 +48,7 @@ class Writer:
 
     Raises:
         InvalidRequestError: The API cannot express a part of the conversation.
-        CapabilityError: The API does not take a part of its kind. Another service may.
+        CapabilityError: The API does not support a part of this kind. Another service may.
     """
 
     def __init__(self, messages: Sequence[Message], *, inside: bool) -> None:

@@ -47,7 +47,7 @@ class ConverseReading(JsonReading):
     """Reads one answer.
 
     Args:
-        call: The call. The reader adds notes to it.
+        call: The call, for notes.
         headers: The headers of the answer.
         form: The name of the tool whose input is the text of the answer; `""`, the default, for none.
     """
@@ -71,7 +71,7 @@ class ConverseReading(JsonReading):
             name: The event's type.
 
         Yields:
-            The pieces that the event completes.
+            The complete pieces.
         """
         if name == "contentBlockDelta":
             yield from self._delta(data["contentBlockIndex"], data["delta"])
@@ -86,7 +86,7 @@ class ConverseReading(JsonReading):
             yield from self._beside(data)
 
     def whole(self, data: dict[str, Any]) -> Pieces:
-        """Read an answer that came as one object; see `JsonReading.whole`.
+        """Read an answer that is one object; see `JsonReading.whole`.
 
         Args:
             data: The object, parsed from the body.
@@ -107,7 +107,7 @@ class ConverseReading(JsonReading):
         yield from self._finish(data)
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
-        """Raise if an object is an error; see `JsonReading.refuse`.
+        """Raise an error if an object is an error; see `JsonReading.refuse`.
 
         Args:
             data: The object, parsed from the body or from an event.

@@ -85,10 +85,10 @@ class EventStream:
         """Take the next bytes of the stream.
 
         Args:
-            data: Bytes as they came from the transport.
+            data: Bytes from the transport.
 
         Returns:
-            The events that the bytes complete.
+            The complete events.
 
         Raises:
             ValueError: A frame is broken.
@@ -151,7 +151,7 @@ class Signer:
         self.secrets: tuple[str, ...] = ()
 
     def ready(self) -> Generator[Blocking, Any, None]:
-        """Fetch the credentials, or fetch them again when they expire soon. The work is left to the toolkit.
+        """Fetch the credentials if there are none, or if they expire soon.
 
         Yields:
             The work, if there is any.
@@ -164,7 +164,7 @@ class Signer:
             yield Blocking(self._fetch)
 
     def forget(self) -> None:
-        """Look for credentials again at the next request, since the service has refused these."""
+        """Find credentials again at the next request, because the service has refused the current ones."""
         self._found = self._keys = None
 
     def headers(self, method: str, url: str, body: bytes) -> Mapping[str, str]:
@@ -172,7 +172,7 @@ class Signer:
 
         Args:
             method: The HTTP method.
-            url: The address exactly as it is sent.
+            url: The address, exactly as sent.
             body: The body.
         """
         from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth  # slow to import; the first call has done it in a thread

@@ -1,4 +1,4 @@
-"""The provider object. It speaks the Converse API; the toolkit sends the requests, synchronously and under asyncio."""
+"""The provider object. It uses the Converse API; the toolkit sends the requests, synchronously and under asyncio."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Bedrock(WireProvider):
     """A provider for Amazon Bedrock.
 
     Args:
-        config: The instance's configuration. With `api_key`, requests carry it; otherwise they are signed.
+        config: The instance's configuration. With `api_key`, requests have this key; without it, they are signed.
 
     Raises:
         ConfigurationError: The url, the key or another setting cannot be used.
@@ -61,8 +61,8 @@ class Bedrock(WireProvider):
 
         Args:
             method: The HTTP method.
-            url: The address, exactly as it is sent.
-            headers: The headers that are sent. The signature does not cover them, since proxies change some.
+            url: The address, exactly as sent.
+            headers: The sent headers. The signature does not cover them, since proxies change some headers.
             body: The body.
         """
         del headers
@@ -82,7 +82,7 @@ class Bedrock(WireProvider):
         return error
 
     def failed(self, error: ProviderError) -> ProviderError:
-        """Name the setting of a host that does not exist; see `WireProvider.failed`.
+        """Add the name of the setting to the error of a host that does not exist; see `WireProvider.failed`.
 
         Args:
             error: The failure.
@@ -93,7 +93,7 @@ class Bedrock(WireProvider):
 
     @classmethod
     def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-        """Ask the control plane, which has an address of its own, for the models; see `WireProvider.discover`.
+        """Ask the control plane, at its own address, for the models; see `WireProvider.discover`.
 
         Args:
             config: The instance's configuration.
@@ -109,7 +109,7 @@ class Bedrock(WireProvider):
             call: The call, for notes.
 
         Yields:
-            The work of fetching credentials, where it is due.
+            The fetch of the credentials, if necessary.
 
         Returns:
             The request.
@@ -131,7 +131,7 @@ class Bedrock(WireProvider):
         return ConverseReading(call, headers, asked(request).form if request.response_format else "")
 
     embedding_limit = 96
-    """The most texts of one request to a model of Cohere."""
+    """The maximum number of texts in one request to a model of Cohere."""
 
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
         """Ask for embeddings by InvokeModel, in the form of the model's maker; see `WireProvider.embedding`.
@@ -141,7 +141,7 @@ class Bedrock(WireProvider):
             call: The call, which is not used.
 
         Yields:
-            The work of fetching credentials, where it is due, and the requests: one for each text at a model of Amazon.
+            The fetch of the credentials, if necessary, and the requests: one for each text at a model of Amazon.
 
         Returns:
             The vectors.
@@ -170,14 +170,14 @@ class Bedrock(WireProvider):
         return Embeddings(found, Usage(input_tokens=tokens))
 
     def counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
-        """Ask how many input tokens a request has; see `WireProvider.counting`.
+        """Ask for the number of input tokens of a request; see `WireProvider.counting`.
 
         Args:
             request: The request, in the OpenAI chat shape.
             call: The call, for notes.
 
         Yields:
-            The work of fetching credentials, where it is due, and the request.
+            The fetch of the credentials, if necessary, and the request.
 
         Returns:
             The number of tokens.

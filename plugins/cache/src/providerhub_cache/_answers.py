@@ -19,7 +19,7 @@ _ONES: dict[str, Any] = {"usage": Usage, "turn": Turn}
 def key_of(
     asked: str | Model | Sequence[str | Model], request: Request, options: object, aliases: Mapping[str, Any]
 ) -> str | None:
-    """The name under which the answer of a request is kept.
+    """The key of a request's answer.
 
     Args:
         asked: The model or models, as the caller named them.
@@ -87,7 +87,7 @@ def unpacked(data: bytes) -> Completion | None:
 
 
 def is_worth_keeping(answer: Completion | None) -> bool:
-    """Whether an answer is whole and would be given again: not cut, not refused, not empty.
+    """Whether an answer may be stored: not cut, not refused, not empty.
 
     Args:
         answer: The answer.

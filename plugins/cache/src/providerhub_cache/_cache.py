@@ -14,8 +14,8 @@ from providerhub_cache._stores import Store
 class Cache:
     """Answers equal requests from a store; `Hub(around=[Cache({"url": "memory"})])` uses one without the settings.
 
-    An answer is kept when it is whole: errors, refusals, and answers that were cut or filtered are not. A store that does not
-    work never makes a call fail; one line in the log says so.
+    Only whole answers are stored: no errors, no refusals, no cut or filtered answers. If the store does not work, no call fails,
+    and the log has one line.
 
     Args:
         table: The keys of the table `[cache]`: `url`, `age`, `size`. Default: in memory, for a day.
@@ -35,10 +35,10 @@ class Cache:
 
         Args:
             request: The request.
-            go_on: Goes on with the call; it has `asked`, `options`, `cache` and `awaited`.
+            go_on: Continues the call; it has `asked`, `options`, `cache` and `awaited`.
 
         Returns:
-            The answer, or an awaitable of it where `go_on.awaited`.
+            The answer, or, if `go_on.awaited`, an awaitable.
         """
         key = None if go_on.cache is False else key_of(go_on.asked, request, go_on.options, self._aliases)
         if key is None:

@@ -39,10 +39,10 @@ class Store(Protocol):
 
 
 class Memory:
-    """Values in the memory of this process; the longest unused go first.
+    """Values in the memory of this process; the least recently used go first.
 
     Args:
-        size: The most values.
+        size: The maximum number of values.
         age: Seconds for which a value is used.
     """
 
@@ -79,7 +79,7 @@ class Folder:
 
     Args:
         path: The folder. It is made for the user alone.
-        size: The most bytes; the longest unused values go first.
+        size: The maximum bytes; the least recently used values go first.
         age: Seconds for which a value is used.
     """
 
@@ -119,7 +119,7 @@ class Folder:
 
 
 class Server:
-    """Values at a Redis or Valkey server, which bounds their size itself (`maxmemory`).
+    """Values at a Redis or Valkey server, which limits their size itself (`maxmemory`).
 
     Args:
         url: The address, such as `redis://host:6379/0`.

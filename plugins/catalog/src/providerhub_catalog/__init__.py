@@ -1,4 +1,4 @@
-"""Abilities and prices of models, where their providers do not say them. This module is light; the data is read on first use."""
+"""Abilities and prices of models, if their providers do not state them. This module is light; the data are read on first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Prices:
-    """The prices of the package genai-prices, which outrank those of the snapshot."""
+    """The prices of the package genai-prices, which take precedence over the snapshot."""
 
     @hookimpl(tryfirst=True)
     def providerhub_model(self, provider: str, model: str) -> ModelInfo | None:

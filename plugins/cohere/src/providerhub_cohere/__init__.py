@@ -9,7 +9,7 @@ __all__ = ["URL", "address", "providerhub_provider"]
 
 
 def address(url: str) -> str:
-    """Return the service's address without the version at its end, since the list of models has another one than the chat.
+    """Return the service's address without the version at its end, since the list of models and the chat have different versions.
 
     Args:
         url: The address, with or without `/v1` or `/v2` at its end.

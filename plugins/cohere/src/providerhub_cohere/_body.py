@@ -27,13 +27,13 @@ def body(request: Request, messages: Sequence[Mapping[str, Any]], choice: Any) -
     """Write a request.
 
     Args:
-        request: The request. Its `options` are merged in last, and one that is `None` removes its field.
+        request: The request. Its `options` override other fields; an option that is `None` removes its field.
         messages: Its conversation in the OpenAI chat shape, with the turns of this service in place.
         choice: Its choice of a tool, in that shape.
 
     Raises:
         InvalidRequestError: A part of the request is not valid.
-        CapabilityError: The service cannot express a part of the request. Another one may.
+        CapabilityError: The service cannot express a part of the request. Another service may.
     """
     documents: list[dict[str, Any]] = []
     named = _name(choice)

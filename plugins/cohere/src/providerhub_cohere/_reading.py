@@ -44,7 +44,7 @@ class ChatReading(JsonReading):
     """Reads one answer.
 
     Args:
-        call: The call. The reader adds notes to it.
+        call: The call, for notes.
         headers: The headers of the answer.
     """
 
@@ -95,7 +95,7 @@ class ChatReading(JsonReading):
             yield from self._end(delta)
 
     def whole(self, data: dict[str, Any]) -> Pieces:
-        """Read an answer that came as one object; see `JsonReading.whole`.
+        """Read an answer that is one object; see `JsonReading.whole`.
 
         Args:
             data: The object, parsed.

@@ -1,4 +1,4 @@
-"""The words in which Cohere refuses a request, where those that all services share would be classed wrongly.
+"""The refusals of Cohere for which the lines for all services would find a wrong error class.
 
 Reference: "Errors" and "Rate limits" in Cohere's documentation, and the description of the API. Status 498 means that the
 request or the answer holds a token of a list of forbidden ones.

@@ -1,4 +1,4 @@
-"""The provider object. It speaks version 2 of the chat API; the toolkit sends the requests, synchronously and under asyncio."""
+"""The provider object. It uses version 2 of the chat API; the toolkit sends the requests, synchronously and under asyncio."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from providerhub_cohere._refusals import REFUSALS
 
 
 class Cohere(OpenAIChatProvider):
-    """A provider for a service that speaks the Cohere chat API. Its conversations have nearly the OpenAI chat shape.
+    """A provider for a service with the Cohere chat API. Its conversations have nearly the OpenAI chat shape.
 
     Args:
         config: The instance's configuration.

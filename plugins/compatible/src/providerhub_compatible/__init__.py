@@ -1,4 +1,4 @@
-"""Providers for the services that speak OpenAI's chat completions: an entry point for each vendor, made from one table."""
+"""Providers for services with OpenAI's chat completions: an entry point for each vendor, from one table."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

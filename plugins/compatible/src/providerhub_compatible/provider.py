@@ -89,7 +89,7 @@ class Compatible(OpenAIChatProvider):
         """Return the fields that ask for reasoning, in the vendor's form.
 
         Args:
-            reasoning: A word such as `"low"`, or the most tokens to think with.
+            reasoning: A word such as `"low"`, or the maximum number of tokens to think.
         """
         return FORMS[self.vendor.reasoning](reasoning)
 
@@ -212,7 +212,7 @@ class VendorReading(ChatReading):
         self._cost = headers.get(provider.vendor.cost_header, "")
 
     def whole(self, data: dict[str, Any]) -> Iterator[Any]:
-        """Read an answer that came as one object; see `JsonReading.whole`. The headers of a stream come before its cost is known.
+        """Read an answer that is one object; see `JsonReading.whole`. The headers of a stream come before its cost is known.
 
         Args:
             data: The object.
@@ -225,7 +225,7 @@ class VendorReading(ChatReading):
         yield from super().whole(data)
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
-        """Raise if an object is an error; see `JsonReading.refuse`.
+        """Raise an error if an object is an error; see `JsonReading.refuse`.
 
         Args:
             data: The object of a frame, or the whole answer.

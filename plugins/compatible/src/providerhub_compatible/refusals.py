@@ -1,4 +1,4 @@
-"""The words in which vendors refuse a request, where those that all services share would be classed wrongly."""
+"""The refusals of vendors for which the lines for all services would find a wrong error class."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REFUSALS: Mapping[str, tuple[Refusal, ...]] = {
     "zai": _ZHIPU,
     "zhipu": _ZHIPU,
 }
-"""Vendor → lines, which come before those for all services. The numbers are those of the vendors' tables of error codes."""
+"""Vendor → lines, which come before the lines for all services. The numbers come from the vendors' tables of error codes."""
 
 
 def stream_options_refused(name: str) -> Refusal:

@@ -1,4 +1,4 @@
-"""The vendors as data: addresses, variables, and where a vendor's service differs from OpenAI's chat completions.
+"""The vendors as data: addresses, variables, and differences from OpenAI's chat completions.
 
 The module is imported with the entry points, so it only holds constants.
 """
@@ -19,7 +19,7 @@ class Own:
     Args:
         name: The name of the setting.
         env: The environment variables that set it.
-        help: One line for people.
+        help: One line of description.
         default: Its default. Default `None`, for none.
         unless: The name of a setting; without another value than its default, this one is required. Default `None`.
         secret: Whether it is a secret. Default false.
@@ -45,7 +45,7 @@ class Vendor:
         title: The vendor's name for people.
         url: The address up to `/chat/completions`. A part in braces is the value of a setting of `own`. Empty for a server of
             the user's own, whose address must be set.
-        keys: The environment variables of the key, those that outrank the others first. Empty for a key without a variable.
+        keys: The environment variables of the key, in the order of precedence. Empty for a key without a variable.
         docs: The documentation of its chat completions.
         **fields: Values of the attributes.
 

@@ -13,7 +13,7 @@ def open_dask(text: str, concurrency: int) -> Executor:  # noqa: ARG001 -- the i
     Args:
         text: `"dask://host:8786"`; `"dask:tls://host:8786"` for another protocol; `"dask"` for the scheduler that Dask's own
             configuration names.
-        concurrency: The most calls at once, which the cluster does not need.
+        concurrency: The maximum number of calls at once, which the cluster does not need.
 
     Returns:
         The executor; its `shutdown` closes the connection, not the cluster.
@@ -46,10 +46,10 @@ def open_loky(text: str, concurrency: int) -> Executor:
 
     Args:
         text: `"loky"`, or `"loky:4"` for four processes.
-        concurrency: The most calls at once: the number of processes where the text has none.
+        concurrency: The maximum number of calls at once: the number of processes where the text has none.
 
     Returns:
-        The executor. A process that is killed ends the calls of all; they are made once more in new ones.
+        The executor. When a process is killed, all running calls are made once more in new processes.
 
     Raises:
         ConfigurationError: The text has no number after the colon, or loky is not installed.

@@ -19,7 +19,7 @@ class WorkerLostError(BrokenExecutor):
 
 
 class Once(SchedulerPlugin):  # type: ignore[misc]  # untyped
-    """Lets the scheduler give each call to a worker once. Dask would repeat a lost one up to three times, and tell no one."""
+    """Lets the scheduler give each call to a worker only once. Dask would silently repeat a lost call up to three times."""
 
     name = "providerhub-once"
     idempotent = True  # another client may have registered it
@@ -30,7 +30,7 @@ class Once(SchedulerPlugin):  # type: ignore[misc]  # untyped
         self._scheduler = scheduler
 
     def transition(self, key: Any, start: str, finish: str, *_args: Any, **_kwargs: Any) -> None:  # noqa: ARG002 -- as in the base
-        """Note a call that a worker gets: its loss is an error. One whose result is lost cannot be made again."""
+        """Note a call that a worker gets, so that its loss is an error. A call with a lost result is never made again."""
         if isinstance(key, str) and key.startswith(PREFIX) and (task := self._scheduler.tasks.get(key)) is not None:
             if finish == "processing":
                 task.suspicious = self._scheduler.allowed_failures
@@ -41,7 +41,7 @@ class Once(SchedulerPlugin):  # type: ignore[misc]  # untyped
 class DaskExecutor(Executor):
     """The workers of a cluster. `client` is closed at the end.
 
-    Each call has a key of its own, so that two equal ones are two calls, and one that says nothing about the call.
+    Each call has a unique, random key, so that two equal calls are two calls, and the key shows nothing of the call.
     """
 
     def __init__(self, client: distributed.Client) -> None:

@@ -24,14 +24,14 @@ def asked(request: Request) -> tuple[dict[str, Any], list[str]]:
     """Write a request.
 
     Args:
-        request: The request. Its `options` are merged in last, and one that is `None` removes its field.
+        request: The request. Its `options` override other fields; an option that is `None` removes its field.
 
     Returns:
-        The JSON object, and notes of changes of which the caller should know.
+        The JSON object, and notes about changes, for the caller.
 
     Raises:
         InvalidRequestError: A part of the request is not valid.
-        CapabilityError: The API or the model does not take a part of the request. Another model may.
+        CapabilityError: The API or the model does not support a part of the request. Another model may.
     """
     talk = Contents(request.model)
     for place, message in enumerate(modern(request.messages)):

@@ -22,7 +22,7 @@ class Call:
 
     Args:
         index: Its number in the answer.
-        name: Its identifier.
+        name: The identifier of the batch.
 
     Attributes:
         open: More of it may come.

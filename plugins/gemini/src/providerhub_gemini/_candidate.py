@@ -78,7 +78,7 @@ class Candidate:
         """End the candidate.
 
         Yields:
-            The sources, the details, and the turn to send back if a message in the OpenAI chat shape would not say all of it.
+            The sources, the details, and the turn to send back, if a message in the OpenAI chat shape cannot hold all of it.
         """
         grounding, quoted, logprobs = (self._beside.get(name) or {} for name in _READ)
         yield from citations(grounding, quoted, "".join(self._texts))

@@ -39,7 +39,7 @@ class Contents:
     Attributes:
         system: The parts of the system instruction.
         contents: The contents.
-        notes: Changes of which the caller should know.
+        notes: Notes about changes, for the caller.
     """
 
     def __init__(self, model: str) -> None:
@@ -58,7 +58,7 @@ class Contents:
 
         Raises:
             InvalidRequestError: A part is not valid.
-            CapabilityError: The API does not take a part of its kind.
+            CapabilityError: The API does not support a part of this kind.
         """
         role = message["role"]
         if role == "system":

@@ -69,7 +69,7 @@ def described(
         price_in: The price of a million input tokens.
         price_out: The price of a million output tokens.
         window: The tokens of prompt and answer together, if the service states them.
-        most: The most tokens of an answer, if the service states them.
+        most: The maximum tokens of an answer, if the service states them.
         thinks: Whether it thinks, if the service says so.
     """
     general = (generation(name) >= (2, 0) and not _SPECIAL.search(name)) or None

@@ -28,7 +28,7 @@ class GeminiReading(JsonReading):
     """Reads one answer.
 
     Args:
-        call: The call. The reader adds notes to it.
+        call: The call, for notes.
         headers: The headers of the answer.
     """
 
@@ -46,10 +46,10 @@ class GeminiReading(JsonReading):
         """Take the next bytes; see `JsonReading.feed`. An array comes from gateways that leave `alt=sse` out.
 
         Args:
-            data: Bytes as they came from the transport.
+            data: Bytes from the transport.
 
         Yields:
-            The pieces that the bytes complete.
+            The complete pieces.
 
         Raises:
             ProviderError: The answer contains an error, or cannot be read.
@@ -73,7 +73,7 @@ class GeminiReading(JsonReading):
         """End the input; see `JsonReading.end`.
 
         Yields:
-            The pieces that remain.
+            The remaining pieces.
 
         Raises:
             ProviderError: The answer was cut, or ended with a bare error.
@@ -131,7 +131,7 @@ class GeminiReading(JsonReading):
             say(Finish("content_filter", str(reason)))
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
-        """Raise if an object is an error; see `JsonReading.refuse`.
+        """Raise an error if an object is an error; see `JsonReading.refuse`.
 
         Args:
             data: The object.

@@ -22,7 +22,7 @@ _FIX = "set `credentials` or GOOGLE_APPLICATION_CREDENTIALS to a file, or run `g
 
 
 class Tokens:
-    """The tokens of Google's credentials for one provider. A valid one is used again, and many calls fetch one together.
+    """The tokens of Google's credentials for one provider. A valid token is used again, and many calls share one fetch.
 
     Args:
         provider: The provider. Its setting `credentials` names the file, and a token is a secret of it.
@@ -37,7 +37,7 @@ class Tokens:
         """Return the headers that carry a token.
 
         Args:
-            call: The call that uses the token; `None`, the default, where there is none.
+            call: The call that uses the token; `None`, the default, without a call.
 
         Yields:
             The refresh of the credentials, which blocks.
@@ -56,7 +56,7 @@ class Tokens:
         return {"Authorization": f"Bearer {found.token}", **billed}
 
     def explained(self, error: ProviderError) -> ProviderError:
-        """Name the settings of a token that the service refuses, for `WireProvider.failed`.
+        """Add the names of the settings to the error of a refused token, for `WireProvider.failed`.
 
         Args:
             error: The failure.

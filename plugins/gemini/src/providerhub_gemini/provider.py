@@ -1,4 +1,4 @@
-"""The provider objects. They speak the Gemini API; the toolkit sends the requests, synchronously and under asyncio."""
+"""The provider objects. They use the Gemini API; the toolkit sends the requests, synchronously and under asyncio."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ class Gemini(WireProvider):
         return GeminiReading(call, headers)
 
     def counting(self, request: Request, call: CallContext) -> Generator[Any, Any, int]:
-        """Ask how many input tokens a request has; see `WireProvider.counting`.
+        """Ask for the number of input tokens of a request; see `WireProvider.counting`.
 
         Args:
             request: The request, in the OpenAI chat shape.
             call: The call, for notes.
 
         Yields:
-            The fetch of a token, where it is due, and the request.
+            The fetch of a token, if necessary, and the request.
 
         Returns:
             The number of tokens.
@@ -131,7 +131,7 @@ class Gemini(WireProvider):
         return Embeddings([entry.get("values") or () for entry in answer.entries("embeddings")])
 
     def failed(self, error: ProviderError) -> ProviderError:
-        """Name the settings of the address if it is wrong; see `WireProvider.failed`.
+        """Add the names of the settings to the error of a wrong address; see `WireProvider.failed`.
 
         Args:
             error: The failure.
@@ -213,7 +213,7 @@ class Vertex(Gemini):
         return {name: body[name] for name in _COUNTED if name in body}
 
     embedding_characters = 20_000
-    """The service takes 20,000 tokens in one request, and a character is one token at most in nearly all texts."""
+    """The service takes 20,000 tokens in one request, and in nearly all texts a character is at most one token."""
 
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Embedding:
         """Ask for embeddings; see `WireProvider.embedding`. The options are fields of each text, such as `task_type`.
@@ -255,7 +255,7 @@ class Vertex(Gemini):
         return [*found, *(_of_embeddings(name, {}) for name in names if "embedding" in name)]
 
     def failed(self, error: ProviderError) -> ProviderError:
-        """Name the settings that are wrong; see `Gemini.failed`.
+        """Add the names of the wrong settings to an error; see `Gemini.failed`.
 
         Args:
             error: The failure.

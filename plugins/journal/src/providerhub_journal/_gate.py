@@ -1,4 +1,4 @@
-"""The gate that lets only attempts pass whose budgets have enough left."""
+"""The gate that refuses attempts whose budgets have too little left."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Token(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A reservation that has ended, and what was spent of it, in billionths of a currency's unit."""
+    """An ended reservation, and its cost, in billionths of a currency's unit."""
 
     token: Token
     spent: int = 0
@@ -69,13 +69,13 @@ class Gate(Worker[Ended]):
         self._owed: list[Ended] = []
 
     def reserve(self, call: CallRecord, candidate: Candidate, bound: Usage) -> Token | None:
-        """Reserve the most that an attempt may cost of each budget that fits it.
+        """Reserve the highest possible cost of an attempt in each budget that fits it.
 
         Returns:
             The reservation; `None` when no budget fits.
 
         Raises:
-            BudgetExceededError: A budget has not enough left, the cost is unknown, or the database does not work.
+            BudgetExceededError: A budget has too little left, the cost is unknown, or the database does not work.
         """
         fitting = [one for one in self._budgets if one.fits(candidate.provider, candidate.model, call.metadata)]
         if not fitting:

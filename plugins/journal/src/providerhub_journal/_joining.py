@@ -1,4 +1,4 @@
-"""The hooks by which the journal takes part in the calls of a hub."""
+"""The journal's hooks."""
 
 from __future__ import annotations
 

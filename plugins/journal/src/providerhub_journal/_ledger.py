@@ -18,7 +18,7 @@ _TRIES = 5  # of a transaction that another one made impossible
 
 
 class Claim(NamedTuple):
-    """The amount that a call wants of one budget. Amounts are whole numbers of billionths.
+    """The amount that a call reserves of one budget. Amounts are whole numbers of billionths.
 
     Args:
         name: The budget's name.
@@ -36,7 +36,7 @@ class Claim(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A budget that has not enough left, with its amounts in billionths.
+    """A budget without enough left, with its amounts in billionths.
 
     Args:
         claim: The amount that was wanted of it.
@@ -84,7 +84,7 @@ class Ledger:
             patience: Seconds for which another process may keep the budgets locked; at most `BUSY`.
 
         Returns:
-            The budget that has not enough left; `None` when all is reserved.
+            The budget without enough left; `None` if all is reserved.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: The database does not work.

@@ -1,4 +1,4 @@
-"""The thread that does what calls must not wait for, and the workers that the hubs of this process share."""
+"""A thread for work that calls must not wait for, and the workers that the hubs of this process share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def shared(kind: type[AnyWorker], *arguments: Hashable) -> AnyWorker:
 
 
 class Worker(Generic[Item]):
-    """Takes items from calls without holding them up, and works on them in a thread of its own. Thread-safe."""
+    """Takes items from calls without blocking them, and works on them in a separate thread. Thread-safe."""
 
     gather = 0.0
     """Seconds for which items are gathered, to be worked on together."""

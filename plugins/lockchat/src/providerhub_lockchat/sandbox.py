@@ -1,4 +1,4 @@
-"""A loopback server that speaks Lockchat's protocol, for demonstrations, tests and plugin authors. Its answers are made up.
+"""A loopback server with Lockchat's protocol, for demonstrations, tests and plugin authors. It invents its answers.
 
 python -m providerhub_lockchat.sandbox --port 8080
 LOCKCHAT_URL=http://127.0.0.1:8080 providerhub ask -m gpt-4 Hello

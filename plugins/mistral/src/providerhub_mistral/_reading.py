@@ -15,7 +15,7 @@ class PrefixReading(ChatReading):
 
     Args:
         provider: The provider that answers.
-        call: The call. Oddities become notes of it.
+        call: The call, for notes about oddities.
         headers: The headers of the answer.
         prefix: The text that the answer carries on.
     """
@@ -29,7 +29,7 @@ class PrefixReading(ChatReading):
         """Take the next bytes; see `ChatReading.feed`.
 
         Args:
-            data: Bytes as they came from the transport.
+            data: Bytes from the transport.
         """
         return self._told(super().feed(data))
 
@@ -37,7 +37,7 @@ class PrefixReading(ChatReading):
         """End the input; see `ChatReading.end`.
 
         Yields:
-            The pieces that remain.
+            The remaining pieces.
         """
         yield from self._told(super().end())
         if self._held:

@@ -16,7 +16,7 @@ from providerhub_mistral._reading import PrefixReading
 
 
 class Mistral(OpenAIChatProvider):
-    """A provider for a service that speaks Mistral's chat completions.
+    """A provider for a service with Mistral's chat completions.
 
     Args:
         config: The instance's configuration.
@@ -67,7 +67,7 @@ class Mistral(OpenAIChatProvider):
         return PrefixReading(self, call, headers, prefix) if prefix else super().reading(request, call, headers)
 
     embedding_characters = 16_384
-    """The service takes 16,384 tokens in one request, and a character is one token at most in nearly all texts."""
+    """The service takes 16,384 tokens in one request, and in nearly all texts a character is at most one token."""
 
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
         """Ask for embeddings; see `OpenAIChatProvider.embedding`. The service has a name of its own for the dimensions.

@@ -18,7 +18,7 @@ def address(host: str) -> str:
         host: A host, a port behind a colon, both, or an address with its scheme. Without a scheme, the port is 11434 by default.
 
     Raises:
-        ValueError: It is the address of another interface of the same server.
+        ValueError: The address is for another API of the same server.
     """
     scheme, mark, rest = host.strip().rpartition("://")
     place, slash, path = rest.partition("/")
@@ -39,7 +39,7 @@ def count(number: str | int) -> int:
         number: The number, which may be a text.
 
     Raises:
-        ValueError: It is not a whole number of at least 1.
+        ValueError: The value is not a whole number of at least 1.
     """
     if not str(number).isdecimal() or int(number) < 1:
         raise ValueError(f"num_ctx must be a whole number of at least 1, not {number!r}")

@@ -35,12 +35,12 @@ def body(request: Request, config: ProviderConfig) -> dict[str, Any]:
     """Write a request.
 
     Args:
-        request: The request. Its `options` are merged in last, and one that is `None` removes its field.
+        request: The request. Its `options` override other fields; an option that is `None` removes its field.
         config: The instance's configuration, for `num_ctx` and `keep_alive`.
 
     Raises:
         InvalidRequestError: A part of the request is not valid.
-        CapabilityError: The service cannot express a part of the request. Another one may.
+        CapabilityError: The service cannot express a part of the request. Another service may.
         ContextLengthError: The prompt is longer than the context.
     """
     own, form = dict(request.options), form_of(request.response_format)
@@ -70,7 +70,7 @@ def body(request: Request, config: ProviderConfig) -> dict[str, Any]:
 
 
 def tokens(request: Request, *, usual: bool = False) -> int:
-    """Return a number of tokens that the prompt has at least. Runs of white space count as one character.
+    """Return a lower bound of the prompt's tokens. Runs of white space count as one character.
 
     Args:
         request: The request.

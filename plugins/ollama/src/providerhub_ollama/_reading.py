@@ -35,9 +35,9 @@ class ChatReading(JsonReading):
     """Reads one answer.
 
     Args:
-        call: The call. The reader adds notes to it.
+        call: The call, for notes.
         headers: The headers of the answer.
-        expected: The tokens that the prompt has, as far as its length tells.
+        expected: The estimated tokens of the prompt.
     """
 
     frames = LineDecoder
@@ -76,7 +76,7 @@ class ChatReading(JsonReading):
             self.done = True
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
-        """Raise if a line is an error; see `JsonReading.refuse`.
+        """Raise an error if a line is an error; see `JsonReading.refuse`.
 
         Args:
             data: The line, parsed.

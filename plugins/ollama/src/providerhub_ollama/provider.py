@@ -1,4 +1,4 @@
-"""The provider object. It speaks Ollama's own protocol; the toolkit sends the requests, synchronously and under asyncio."""
+"""The provider object. It uses Ollama's own protocol; the toolkit sends the requests, synchronously and under asyncio."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Ollama(WireProvider):
         return Embeddings(found.get("embeddings") or [], Usage(input_tokens=found.get("prompt_eval_count")))
 
     def failed(self, error: ProviderError) -> ProviderError:
-        """Say how to reach a server, if none is at the usual address; see `WireProvider.failed`.
+        """Add the fix to the error of a missing server at the usual address; see `WireProvider.failed`.
 
         Args:
             error: The failure.
@@ -134,7 +134,7 @@ class Ollama(WireProvider):
             call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
 
         Returns:
-            The models; none if no server is at the usual address, since the plugin may just be installed.
+            The models; none if no server is at the usual address, since the plugin may be unused.
         """
         try:
             return super().discover(config, call)

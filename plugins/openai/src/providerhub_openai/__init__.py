@@ -1,4 +1,4 @@
-"""A provider for OpenAI, and for every server that speaks its chat completions or its Responses API."""
+"""A provider for OpenAI, and for every server with its chat completions or Responses API."""
 
 from providerhub import ProviderInfo, Setting, hookimpl
 

@@ -24,7 +24,7 @@ Steps = Generator[Order, Any, VendorBatch]
 
 
 class Batches(WireProvider):
-    """The batches of a service that speaks OpenAI's protocol."""
+    """The batches of a service with OpenAI's protocol."""
 
     resources: str
 
@@ -63,10 +63,10 @@ class Batches(WireProvider):
         return _state((yield from self._asked_for("batches", {"input_file_id": uploaded.json()["id"], **wanted})).json())
 
     def batch_get(self, name: str) -> Steps:
-        """Ask how a batch stands.
+        """Ask for the state of a batch.
 
         Args:
-            name: Its identifier.
+            name: The identifier of the batch.
         """
         return _state((yield from self._asked_for(f"batches/{name}", method="GET")).json())
 
@@ -74,7 +74,7 @@ class Batches(WireProvider):
         """Cancel a batch.
 
         Args:
-            name: Its identifier.
+            name: The identifier of the batch.
         """
         return _state((yield from self._asked_for(f"batches/{name}/cancel")).json())
 

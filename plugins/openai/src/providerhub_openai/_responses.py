@@ -45,7 +45,7 @@ class ResponsesReading(JsonReading):
     """Reads one answer.
 
     Args:
-        call: The call. The reader adds notes to it.
+        call: The call, for notes.
         headers: The headers of the answer.
     """
 
@@ -67,7 +67,7 @@ class ResponsesReading(JsonReading):
         self.done = (data.get("type") or name) in ENDS
 
     def whole(self, data: dict[str, Any]) -> Iterator[str | Event]:
-        """Read an answer that came as one object; see `JsonReading.whole`.
+        """Read an answer that is one object; see `JsonReading.whole`.
 
         Args:
             data: The answer.
@@ -75,7 +75,7 @@ class ResponsesReading(JsonReading):
         return self._answer.whole(data)
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
-        """Raise if an object is an error: an event `error` with its fields in it or in a field `error`, or a failed answer.
+        """Raise an error if an object is an error: an event `error`, with or without a field `error`, or a failed answer.
 
         Args:
             data: The object of an event, or the whole answer.

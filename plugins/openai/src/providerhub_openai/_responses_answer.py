@@ -66,7 +66,7 @@ _PLAIN = frozenset({"id", "type", "role", "status", "content", "call_id", "name"
 
 
 class _Item:
-    """One item of the output, as far as it has come."""
+    """One item of the output, so far."""
 
     __slots__ = ("done", "kind", "names", "order", "place", "raw", "said", "spot", "starts")
 

@@ -38,15 +38,15 @@ def written(request: Request) -> tuple[dict[str, Any], list[str]]:
     """Write a request.
 
     Args:
-        request: The request. Its options are merged in last, and one that is `None` removes its field. The options `tools`
+        request: The request. Its options override other fields; an option that is `None` removes its field. The options `tools`
             and `input` come behind the tools and the conversation; the fields of `reasoning` and `text` are merged.
 
     Returns:
-        The JSON object, and changes of which the caller should know.
+        The JSON object, and notes about changes, for the caller.
 
     Raises:
         InvalidRequestError: A part of the request is not valid.
-        CapabilityError: The API does not take a part of the request. Another one may.
+        CapabilityError: The API does not support a part of the request. Another API may.
     """
     if request.stop:
         msg = "the Responses API has no `stop`; leave it out, or set api = 'chat' if the model answers at chat completions"

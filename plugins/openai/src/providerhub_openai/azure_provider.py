@@ -183,7 +183,7 @@ class Azure(OpenAI):
         """Return the header with an Entra token; none when a key is used.
 
         Args:
-            call: The call that uses it; `None`, the default, where there is none.
+            call: The call that uses the token; `None`, the default, without a call.
 
         Yields:
             The work that fetches a token, if one is needed.

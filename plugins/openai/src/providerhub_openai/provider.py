@@ -1,4 +1,4 @@
-"""The provider object. It speaks chat completions, and the Responses API."""
+"""The provider object. It uses chat completions and the Responses API."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _APIS = ("auto", "chat", "responses")
 
 
 class OpenAI(Batches, OpenAIChatProvider):
-    """A provider for a service that speaks OpenAI's chat completions or its Responses API.
+    """A provider for a service with OpenAI's chat completions or Responses API.
 
     Args:
         config: The instance's configuration.
@@ -68,7 +68,7 @@ class OpenAI(Batches, OpenAIChatProvider):
             self.be_strict()
 
     def be_strict(self) -> None:
-        """Leave out what OpenAI refuses: unknown fields, and identifiers of tool calls with more than 40 characters."""
+        """Leave out unknown fields, and replace identifiers of tool calls with more than 40 characters. OpenAI refuses them."""
         self.unwanted = self.unwanted | {"cache_control"}
         self.call_ids = (".{1,40}", 40)
 
@@ -106,7 +106,7 @@ class OpenAI(Batches, OpenAIChatProvider):
         return super().reading(request, call, headers)
 
     def counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
-        """Ask how many input tokens a request has; see `WireProvider.counting`.
+        """Ask for the number of input tokens of a request; see `WireProvider.counting`.
 
         Args:
             request: The request, in the OpenAI chat shape.
