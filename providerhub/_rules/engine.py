@@ -290,7 +290,7 @@ class Engine(Attempts):
             # Only models that continue a partial answer can be asked.
             for candidate in [c for c in self._fresh if not c.prefill]:
                 self._fresh.remove(candidate)
-                self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")
+                self._skip(candidate, "no prefill", "it cannot continue a partial answer")
             self._failures = tuple(failure for failure in self._failures if failure.candidate.prefill)
         self._hedge = False
         return self._try_next(now, error)

@@ -36,7 +36,7 @@ _STATUSES: Mapping[str, int] = {
 
 
 def status_of(name: str) -> int:
-    """Return the HTTP status that the failure of an exception inside a stream has before a stream; 200 if none is known.
+    """Return the HTTP status for an exception inside a stream, as for the same failure before a stream; 200 if unknown.
 
     Its `originalStatusCode` is that of the model's host, and no verdict on the caller's request or key.
 

@@ -203,7 +203,7 @@ class Vertex(Gemini):
             call: The call, for notes.
 
         Yields:
-            The fetch of a token, where it is due.
+            The fetch of a token, if necessary.
         """
         made: HttpRequest = super().build(request, call)  # a generator would cost the other service's calls 6 µs each
         return attrs.evolve(made, headers=(yield from self._authorized(call)))
