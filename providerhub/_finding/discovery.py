@@ -41,9 +41,9 @@ class PluginRecord(Value):
     """One installed plugin and its state.
 
     Args:
-        name: The provider's name, which is the name of the entry point.
+        name: The name of the provider and of its entry point.
         value: The value of the entry point, `"module"` or `"module:object"`.
-        distribution: The distribution that contains the plugin; in a conflict all of them, separated by commas.
+        distribution: The distribution of the plugin; in a conflict all distributions, separated by commas.
         state: `"found"` until the plugin is imported, then `"ready"`; or `"blocked"`, `"conflict"`, `"incompatible"` or
             `"broken"`. `Hub.plugins` shows a ready plugin that lacks a required setting as `"not configured"`.
         reason: The reason why the plugin is not ready, and the fix; empty when it is ready.
@@ -64,14 +64,14 @@ class PluginRecord(Value):
 
 @frozen(eq=False, repr=False)
 class Malformed(Value):
-    """A distribution whose entry points cannot be read, by its name or else its path; and the error."""
+    """A distribution with unreadable entry points: its name or path, and the error."""
 
     distribution: str
     reason: str
 
 
 def is_near(group: str) -> bool:
-    """Whether the name of an entry-point group begins like those of this project, in another spelling too."""
+    """Whether the name of an entry-point group looks like a group of this project, even with another spelling."""
     return "".join(filter(str.isalnum, group.lower())).startswith(hookspecs.PROJECT)
 
 
@@ -88,7 +88,7 @@ def _moved(group: str) -> str:
 
 
 class _Manager(pluggy.PluginManager):
-    """Looks at the marks of functions itself. pluggy looks through the classes of all names too, which takes most of a load."""
+    """Reads the marks of functions directly. pluggy also inspects the classes of all names, which takes most of the time."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         if name.startswith("__"):
@@ -102,7 +102,7 @@ class _Manager(pluggy.PluginManager):
 
 
 class Plugins:
-    """The installed plugins. Thread-safe. Settings that name a plugin which is not installed are refused."""
+    """The installed plugins. Thread-safe. Settings that name a missing plugin are refused."""
 
     def __init__(self, settings: Settings) -> None:
         self.malformed: list[Malformed] = []
@@ -146,7 +146,7 @@ class Plugins:
             self._lock.release()
 
     def needs_import(self, name: str | None = None) -> bool:
-        """Whether `load` would import the named plugin, or any. A plugin that this thread imports at present does not count."""
+        """Whether `load` would import the named plugin, or any. A plugin that this thread is importing does not count."""
         names = self._records if name is None else (name,)
         found = [one for one in names if one in self._records and self._records[one].state == "found"]
         return any((threading.get_ident(), one) not in self._importing for one in found)
@@ -173,7 +173,7 @@ class Plugins:
         return tuple(_with_named_arguments(implementation) for implementation in reversed(caller.get_hookimpls()))
 
     def joining(self, settings: Settings) -> Iterable[object]:
-        """The objects with which hook plugins take part in the calls of a hub of these settings."""
+        """The observers of hook plugins for a hub with these settings."""
         self.hooks("providerhub_join")
         for join in reversed(self._manager.hook.providerhub_join.get_hookimpls()):
             try:
@@ -206,7 +206,7 @@ class Plugins:
             raise ConfigurationError(f"observer {type(observer).__name__} cannot be used: {reason}")
 
     def _hooks_in(self, plugin: object) -> tuple[list[str], list[str]]:
-        """The names of the marked functions; and a warning for each that is marked or named as a hook and is never called."""
+        """The names of the marked functions, and a warning for each function that looks like a hook but is never called."""
         marked: list[str] = []
         warnings: list[str] = []
         for name in dir(plugin):
@@ -279,7 +279,7 @@ class Plugins:
         return plugin, ""
 
     def _unknown_arguments(self, plugin: object) -> str:
-        """The reason why a hook cannot be called: it takes an argument that the hook does not have; else empty."""
+        """The reason why a hook cannot be called because of an unknown argument; else empty."""
         for name in filter(_HOOKS.__contains__, self._hooks_in(plugin)[0]):
             known = inspect.signature(getattr(hookspecs, name)).parameters
             for wrong in inspect.signature(getattr(plugin, name)).parameters.keys() - known:
@@ -295,7 +295,7 @@ def _takes_nothing(function: object) -> bool:
 
 
 def _useless(plugin: object, marked: Sequence[str], warnings: Sequence[str]) -> str:
-    """The reason why functions of a hook plugin are never called, or called in vain; empty when all of them work."""
+    """The reason why functions of a hook plugin do not work; empty if all of them work."""
     if marked and isinstance(plugin, type):
         return f"it is a class, so its methods would have no self; give an object: {plugin.__name__}()"
     for name in marked:
@@ -365,7 +365,7 @@ def _records(found: Iterable[PluginRecord], settings: Settings) -> dict[str, Plu
 
 
 def _decide(name: str, records: list[PluginRecord], settings: Settings) -> PluginRecord:
-    """The record of a name, from those of all distributions that have a plugin of this name."""
+    """The record of a name, chosen from all distributions with a plugin of this name."""
     choice = normalized(settings.prefer.get(name, ""))
     preferred = [r for r in records if choice and normalized(r.distribution) == choice]
     record = (preferred or records)[0]

@@ -43,12 +43,12 @@ INSTALL_HINT = "pip install providerhub-openai (or -anthropic, -gemini, -ollama;
 
 
 def vendor_of(model: str) -> str:
-    """The vendor of this project's plugins whose models have names with the same beginning; empty without one."""
+    """The vendor whose models have names with the same beginning; empty if unknown."""
     return next((vendor for begin, vendor in OURS["models"].items() if model.startswith(begin)), "")
 
 
 def to_install(provider: str) -> str:
-    """The command that installs a provider of this project; empty for the name of another one."""
+    """The command that installs a provider of this project; empty for any other name."""
     owner = OURS["providers"].get(provider)
     return f"pip install providerhub-{owner}" if owner else ""
 
@@ -60,7 +60,7 @@ _ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionE
 
 
 class Distribution:
-    """An installed distribution whose metadata is a folder. Those of importlib-metadata have the same method."""
+    """An installed distribution with a folder of metadata. It has the same method as one of importlib-metadata."""
 
     __slots__ = ("path",)
 
@@ -87,10 +87,10 @@ class EntryPoint(NamedTuple):
 
 
 def offered(word: str, broken: Callable[[Distribution, Exception], object]) -> Iterator[EntryPoint]:
-    """All entry points of the distributions that name a word in their entry points. Of two copies, Python imports the first.
+    """All entry points of the distributions whose `entry_points.txt` contains a word. Of two copies, Python imports the first.
 
-    Most distributions do not name it, and parsing them all would take most of the time. `broken` is called with a distribution
-    whose metadata cannot be read, and the error.
+    Most distributions do not contain the word, and parsing all of them would take most of the time. `broken` is called with each
+    distribution whose metadata cannot be read, and the error.
     """
     seen: set[str] = set()
     for distribution in distributions():
@@ -105,7 +105,7 @@ def offered(word: str, broken: Callable[[Distribution, Exception], object]) -> I
 
 
 def _offers(distribution: Distribution, word: str) -> Sequence[EntryPoint]:
-    """The entry points of a distribution that names the word. A file is read again when it has changed: a hub asks each time."""
+    """The entry points of a distribution that contains the word. A changed file is read again, since each hub asks."""
     key, state = "", None
     if isinstance(distribution, Distribution):
         key = os.path.join(distribution.path, "entry_points.txt")
@@ -132,7 +132,7 @@ _known: dict[str, tuple[object, Sequence[EntryPoint]]] = {}
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Make objects that stay, such as those of an import, without a search for garbage among them, which would only slow it."""
+    """Make permanent objects, such as those of an import, without garbage collection, which would only take time."""
     is_collecting = gc.isenabled()
     gc.disable()
     try:
@@ -153,10 +153,10 @@ def import_object(reference: str) -> Any:
 
 
 def flaw_of(reference: str) -> str:
-    """Return the reason why `"module:object"` cannot be imported, as far as it shows without that import; empty if none does.
+    """Return a reason why `"module:object"` cannot be imported, without importing the module; empty if none is found.
 
-    The packages around the module are imported. The module itself may be slow to import: a name that does not occur in its source
-    is not in it, unless the module makes names at run time.
+    Only the packages around the module are imported, because the module may be slow to import. Its source is searched for the
+    name of the object.
     """
     import re  # slow to import, as the next one; only lists of plugins need it
     from importlib.util import find_spec

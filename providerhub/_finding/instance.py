@@ -1,6 +1,6 @@
 """One configured provider: its settings, its models and its provider objects.
 
-Planning reads attributes alone. `listing`, `renewal` and `renew_key` belong to the preparation of a call.
+Planning only reads attributes. The preparation of a call uses `listing`, `renewal` and `renew_key`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CLOSING_SECONDS = 5.0  # seconds that `aclose` waits for the objects to close
 
 
 class ProviderObjects:
-    """Makes an instance's provider objects by the plugin's factory, and closes them. Thread-safe.
+    """Makes an instance's provider objects with the plugin's factory, and closes them. Thread-safe.
 
     An object with `astream` serves one event loop, since its connections belong to that loop. Any other object serves all
     loops and threads, with one pool of connections.
@@ -50,7 +50,7 @@ class ProviderObjects:
         self._has_astream: bool | None = None
 
     def get(self, loop: object | None = None) -> Provider:
-        """As `Instance.provider`."""
+        """Return the object for an event loop; see `Instance.provider`."""
         found = self._find(loop)
         if found is None:
             with self._making:
@@ -187,10 +187,10 @@ KEY_MARGIN = 60.0  # a key is read again this many seconds before its end
 
 
 class Instance:
-    """One configured provider. The application closes a `provider` object that it registers; without one, the plugin makes them.
+    """One configured provider. The application registers and closes a `provider` object, or the plugin makes the objects.
 
-    `on_models` is called when the service has listed other models. `distribution` is that of the plugin. `variables` outrank the
-    environment.
+    `on_models` is called when the service has listed other models. `distribution` is the plugin's distribution. `variables` take
+    precedence over the environment.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class Instance:
     def models(self) -> tuple[ModelInfo, ...]:
         """The models that the plugin and the user name, and those that the service has listed.
 
-        The user's values outrank those of the list, which outrank those of the plugin.
+        The user's values take precedence over the list, and the list over the plugin.
         """
         listed = self.list.models
         if self._listed[0] is not listed:
@@ -237,7 +237,7 @@ class Instance:
         return self._listed[1]
 
     def sources(self, model: ModelInfo) -> dict[str, str]:
-        """Where the values of one of `models` come from, by field: the settings, the service's list, or the plugin."""
+        """The source of each value of a model, by field: the settings, the service's list, or the plugin."""
         own = refined((ModelInfo(model.name), *self.config.models), self.config)[0]
         listed = next((one for one in self.list.models if one.name == model.name), own)
         layers = {"settings": own, "service": listed, "plugin": model}
@@ -251,12 +251,12 @@ class Instance:
 
     @property
     def origin(self) -> dict[str, str]:
-        """The fields of a `Turn` that say where it comes from."""
+        """The fields of a `Turn` with its origin."""
         host = urlsplit(self.config.url or "").netloc.rpartition("@")[2].lower()
         return {"plugin": self.distribution, "name": self.info.name, "host": host}
 
     def scope(self, salt: str) -> str:
-        """The account that the instance uses, the same text in every process: the host, and a digest of the settings and keys.
+        """The account of the instance: the host, and a digest of the settings and keys. The text is the same in every process.
 
         Empty while a key is not read yet.
         """
@@ -297,7 +297,7 @@ class Instance:
 
     @property
     def reason(self) -> str:
-        """The settings that the instance needs before it can be used, as an instruction; empty when none is missing."""
+        """The missing settings of the instance, as an instruction; empty if none is missing."""
         return instruction(self._user_config, self.config, self.info.name, self.missing)
 
     @property
@@ -336,7 +336,7 @@ class Instance:
         return found[0]
 
     def needs_making(self, loop: object | None = None) -> bool:
-        """Whether the object is not made or a key is not read, which belongs into a thread beside an event loop."""
+        """Whether the object must be made or a key must be read, which needs a thread beside an event loop."""
         return bool(self._unread()) or (self._registered is None and self._objects.needs_making(loop))
 
     def renew_key(self, on_change: Callable[[], object] = lambda: None) -> bool:
@@ -356,7 +356,7 @@ class Instance:
         return True
 
     def renewal(self, on_change: Callable[[], object]) -> Task | None:
-        """The task that reads the key again, the same one for all callers; `None` when that can bring no other key."""
+        """The task that reads the key again, shared by all callers; `None` if the key cannot change."""
         task = self._renewal
         if task is not None and not task.ended:
             return task
@@ -367,14 +367,14 @@ class Instance:
         return task
 
     def key_ends_in(self) -> float:
-        """Seconds until the key of a source ends, as far as its text says so; infinite otherwise."""
+        """Seconds until the key of a source ends, if the key itself states its end; else infinite."""
         key = self.config.api_key
         if key is None or key.source is None or not key._value:  # noqa: SLF001 -- `reveal` would read it
             return float("inf")
         return end_of(key.reveal()) - time.time()
 
     def _unread(self) -> list[Secret]:
-        """The keys that have a source and are read later."""
+        """The keys with a source that are not read yet."""
         return [key for key in self.keys if key._value is None]  # noqa: SLF001 -- `reveal` would read it
 
     def _configure(self) -> None:
@@ -384,7 +384,7 @@ class Instance:
         self.keys = tuple(secret for secret in secrets if secret.source is not None)
 
     def close(self) -> None:
-        """Close the provider objects made so far, and cancel a listing under way."""
+        """Close the provider objects made so far, and cancel a running listing."""
         self.list.close()
         self._objects.close()
 
@@ -409,7 +409,7 @@ class Instance:
 
 
 def end_of(key: str) -> float:
-    """The moment at which a key ends, in seconds of the wall clock: the `exp` of a JSON Web Token (RFC 7519); else infinite."""
+    """The end of a key, in seconds of the wall clock: the `exp` of a JSON Web Token (RFC 7519); else infinite."""
     parts = key.split(".")
     if len(parts) != 3:
         return float("inf")

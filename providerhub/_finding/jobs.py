@@ -1,4 +1,4 @@
-"""Work that blocks, done in threads beside the callers: each piece once, however many calls wait for it."""
+"""Work that blocks, done in threads: each task once, for all calls that wait for it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Task:
 
     Args:
         name: The work in a few words, such as `"list the models of acme"`.
-        work: The function that does it. An exception of it is logged; any other `BaseException`, such as `KeyboardInterrupt`,
-            is raised in the callers that wait.
+        work: The function of the task. Its exception is logged; any other `BaseException`, such as `KeyboardInterrupt`, is raised
+            in the waiting callers.
     """
 
     __slots__ = ("__weakref__", "_lock", "_started", "_thread", "_work", "done", "ended", "interruption", "name")
@@ -49,7 +49,7 @@ class Task:
         self.done.set_running_or_notify_cancel()  # so that a cancelled call does not cancel it for the others
 
     def _at_fork_reinit(self) -> None:
-        """Let a forked process do itself what a thread of its parent has not ended."""
+        """Reset a task that a thread of the parent process has not finished, so that a forked process can do it."""
         if not (self.ended or self.is_own):
             self._begin()
 
@@ -60,11 +60,11 @@ class Task:
 
     @property
     def is_own(self) -> bool:
-        """Whether the calling thread does this work, so that waiting for it would never end."""
+        """Whether the calling thread itself does this work, so that waiting would never end."""
         return self._thread is threading.current_thread()
 
     def start(self) -> bool:
-        """Begin the work in a thread of its own, unless it has begun; false when the system has no thread to give."""
+        """Begin the work in a new thread, unless it has begun; false if the system cannot start a thread."""
         with self._lock:
             if self._thread is None:
                 thread = PromptThread(self._run, f"providerhub: {self.name}")
@@ -100,7 +100,7 @@ class Task:
 
 
 class Job(NamedTuple):
-    """A task that one call starts, and the time that this call may wait for it."""
+    """A task of one call, and the time that this call may wait for it."""
 
     task: Task  # the work, done in a thread of its own
     longest: float = float("inf")  # seconds that the call waits at most; zero starts the task and does not wait
@@ -146,14 +146,17 @@ def _pending(jobs: Sequence[Job]) -> list[Future[None]]:
 
 
 class _Wait:
-    """The moments until which a call waits for its jobs."""
+    """The end of a call's wait for each of its jobs."""
 
     def __init__(self, jobs: Sequence[Job], seconds: float) -> None:
         now = time.monotonic()
         self._until = {job: now + min(job.longest, seconds * job.share) for job in jobs}
 
     def left(self) -> float:
-        """Seconds until the call goes on without the tasks under way; zero when it goes on now. Raises what stopped a task."""
+        """Seconds until the call goes on without the running tasks; zero if it goes on now.
+
+        Raises the exception of a stopped task.
+        """
         now = time.monotonic()
         for job, until in self._until.items():
             if job.task.interruption is not None:

@@ -1,7 +1,7 @@
-"""The lists of models that services have given, kept on the disk, so that a shell command need not ask each time.
+"""The model lists of services, kept on disk, so that a shell command need not ask each time.
 
-A file holds the models of one service, as one key sees them: no key, no prompt. Its name is a salted hash of the address, the
-key and the other settings; the random salt is kept beside it. A disk that cannot be read or written causes no error.
+A file holds the models of one service for one key, but no key and no prompt. Its name is a salted hash of the address, the key
+and the other settings; the random salt is in the same folder. A disk that cannot be read or written causes no error.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _replace(path: str, content: bytes) -> None:
 
 
 def _path(folder: str, config: ProviderConfig, info: ProviderInfo, salt: bytes) -> str | None:
-    """The path of the file of a service; `None` when its address or its key has no text to tell it by."""
+    """The path of the file of a service; `None` if its address or key has no text for the hash."""
     fields = (field.name for field in attrs.fields(ProviderConfig) if field.name not in _NOT_OF_THE_SERVICE)
     texts = [info.discover or "", *(_text(getattr(config, name)) for name in fields)]
     if None in texts or not config.url or len(salt) != _SALT_BYTES:
@@ -123,7 +123,7 @@ def _path(folder: str, config: ProviderConfig, info: ProviderInfo, salt: bytes) 
 
 
 def _text(value: Any) -> str | None:
-    """A setting as text. A key with a source stands for itself by its source: reading it might run a command."""
+    """A setting as text. For a key with a source, the text of the source: reading the key might run a command."""
     if isinstance(value, Mapping):
         texts = {str(key): _text(one) for key, one in value.items()}
         return None if None in texts.values() else repr(sorted(texts.items()))
@@ -136,7 +136,7 @@ def _text(value: Any) -> str | None:
 
 
 def _plain(model: ModelInfo) -> dict[str, Any]:
-    """The fields of a model that are not at their defaults. Any other than a plain value is refused: headers may hold a key."""
+    """The fields of a model that differ from their defaults. Only plain values are accepted, since headers may hold a key."""
     bare = ModelInfo(model.name).__getstate__()
     fields = {name: value for name, value in model.__getstate__().items() if name == "name" or value != bare[name]}
     for name, value in fields.items():

@@ -1,4 +1,4 @@
-"""The models that the service of one instance lists: asked for by the plugin's `discover`, kept on the disk."""
+"""The models that the service of one instance lists, from the plugin's `discover` and kept on disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FRESH, FRESH_ON_LOOPBACK = 86400.0, 60.0
 
 
 class ModelList:
-    """The list of one instance. Thread-safe. `on_change` is called in the thread of the listing, when the models have changed."""
+    """The list of one instance. Thread-safe. `on_change` is called in the thread of the listing when the models have changed."""
 
     def __init__(self, info: ProviderInfo, config: Callable[[], ProviderConfig], on_change: Callable[[], object]) -> None:
         self._info = info
@@ -55,7 +55,7 @@ class ModelList:
 
     @property
     def error(self) -> str:
-        """The reason why there is no new list: the last failure, or the silence of the service; empty without one."""
+        """The reason why there is no new list: the last failure, or the silence of the service; else empty."""
         task = self._running()
         if task is not None and task.age:
             return f"the list has not returned for {task.age:.1f} s"
@@ -63,14 +63,11 @@ class ModelList:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last listing failed, or the one under way is `late`."""
+        """Whether the last listing failed, or the running listing is `late`."""
         return bool(self._error) or (self._late is not None and self._running() is self._late)
 
     def failure(self, message: str) -> AttemptError:
-        """The error of a call for a model that the list may lack: of the class of the last failure, or of a timeout.
-
-        The call may be tried again when the service is asked again, so that `retry_after` is set where the failure may pass.
-        """
+        """The error of a call for a model that may be missing in the list: the class of the last failure, or a timeout."""
         name, cause = self._config().name, self._cause
         if cause is None or self._running() is not None:
             found: AttemptError = ProviderTimeoutError(provider=name)
@@ -103,10 +100,7 @@ class ModelList:
         return True
 
     def due(self, now: float, *, is_missing: bool) -> tuple[Task | None, float]:
-        """The task that asks the service at this moment, and the moment from which the service should be asked.
-
-        With `is_missing`, a name without any provider is looked for, which may wait for the task.
-        """
+        """The running task that asks the service, and the time from which the service should be asked."""
         if self._age_when_read is not None:  # place the age of a list from the disk on the hub's clock
             age, self._age_when_read = self._age_when_read, None
             self._again_at, self._stale_at = now - age + AGAIN_FIRST, now - age + self._fresh()
@@ -134,7 +128,7 @@ class ModelList:
             return task
 
     def late(self) -> None:
-        """Log, once for each task, that a call goes on without the list; plans count it as failed from now on."""
+        """Log, once for each task, that a call goes on without the list. Plans then count the list as failed."""
         task = self._running()
         if task is not None and task is not self._late:
             self._late = task
@@ -142,7 +136,7 @@ class ModelList:
             self._on_change()
 
     def close(self) -> None:
-        """Cancel a listing under way."""
+        """Cancel a running listing."""
         call = self._call
         if call is not None:
             call.cancel()
@@ -204,7 +198,7 @@ def _discovered(info: ProviderInfo, config: ProviderConfig, call: CallContext) -
 
 
 def _takes_call(discover: Any) -> bool:
-    """Whether the function has an argument `call`. Plugins of before have none."""
+    """Whether the function has an argument `call`. Older plugins have none."""
     try:
         return "call" in inspect.signature(discover).parameters
     except (TypeError, ValueError):

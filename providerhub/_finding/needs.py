@@ -21,7 +21,7 @@ _RUN = "    "  # a vocabulary has single tokens for long runs of spaces, so that
 
 
 class Needs(NamedTuple):
-    """The capabilities that one request needs. Hashable, since plans are remembered by it."""
+    """The capabilities that one request needs. Hashable, as a key of remembered plans."""
 
     stream: bool = False
     tools: bool = False
@@ -35,7 +35,7 @@ class Needs(NamedTuple):
     def lacking(self, model: ModelInfo, guessed: Collection[str] = ()) -> str:
         """The first needed capability that the model does not have, as the reason of a `Skip`; empty when it has all.
 
-        The fields in `guessed` have the word of a catalogue, which leaves no model out.
+        The fields in `guessed` come from a catalogue, which excludes no model.
         """
         for name, has in self._needed(model):
             # Prefill must be declared: a service without it begins a new answer, which would be spliced to the partial one.
@@ -44,7 +44,7 @@ class Needs(NamedTuple):
         return ""
 
     def unknown(self, model: ModelInfo) -> int:
-        """The number of needed capabilities that the model does not declare; one that a catalogue denies counts twice."""
+        """The number of needed capabilities that the model does not declare. A capability denied by a catalogue counts twice."""
         return sum({None: 1, False: 2, True: 0}[has] for _, has in self._needed(model))
 
     def _needed(self, model: ModelInfo) -> list[tuple[str, bool | None]]:
@@ -52,7 +52,7 @@ class Needs(NamedTuple):
 
 
 def uses(request: Request, options: Mapping[str, Any], capability: str) -> bool:
-    """Whether a request with these options of the provider uses a capability, by the name that `CapabilityError` has for it."""
+    """Whether a request with these options of the provider uses a capability. The names are those of `CapabilityError`."""
     form = request.response_format.get("type") if request.response_format else None
     if capability in {"json_schema", "json_object"}:
         return form == capability

@@ -16,9 +16,9 @@ _MOST_MODELS = 20  # known models that one message lists
 
 
 def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError | errors.AttemptError:
-    """The error for a name that no instance has; it names the providers that may have it, similar and known models.
+    """The error for a name that no instance has. It lists providers that may have the model, and similar and known models.
 
-    Where a provider may have the model and could not list its models, the error is of the class of that failure.
+    If a provider that may have the model could not list its models, the error has the class of that failure.
     """
     if not registry.names():
         fix = "; ".join(f"{one.distribution}: {one.reason}" for one in registry.plugins.malformed) or f"try: {INSTALL_HINT}"
@@ -57,13 +57,13 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
 
 
 def unknown(model: str, error: errors.ProviderHubError) -> Skip:
-    """The record of a model of a sequence that no provider is known to have; the error is that of `model_not_found`."""
+    """The `Skip` of a model in a sequence that no provider has, with the message of `model_not_found`."""
     said = str(error).removeprefix(f"no provider has the model {model!r}").lstrip(";. ")
     return Skip("", model, "unknown model", said)
 
 
 def _near(model: str, known: list[str]) -> list[str]:
-    """The known names that are most like a model's; one that differs in capital letters alone comes first."""
+    """The known names most similar to a model's name. A name that differs only in capital letters comes first."""
     import difflib  # slow to import; only this error needs it
 
     by_lower = {name.lower(): name for name in known}
@@ -71,7 +71,7 @@ def _near(model: str, known: list[str]) -> list[str]:
 
 
 def with_near(registry: Registry, error: errors.ProviderHubError) -> errors.ProviderHubError:
-    """Let the last error of a call name what helps: the variables of refused keys, and models like one that a provider denies."""
+    """Add the fix to the last error of a call: the variables of refused keys, and models similar to a denied model."""
     attempts = [(attempt.provider, attempt.error) for attempt in error.route.attempts if attempt.error is not None]
     for provider, failed in attempts:
         if isinstance(failed, errors.AuthenticationError) and (instance := registry.instance(provider)) is not None:
@@ -98,7 +98,7 @@ def with_near(registry: Registry, error: errors.ProviderHubError) -> errors.Prov
 
 
 def _unconfigured(registry: Registry, owner: str) -> str:
-    """The providers whose models are not known because a setting is missing: those of the model's owner, else all."""
+    """The providers with unknown models because of a missing setting: those of the model's owner, or else all."""
     may = [i for i in registry.shared() if i.missing and i.info.discover and not i.declared]
     if owner:
         may = [instance for instance in may if instance.distribution == f"providerhub-{owner}"]
@@ -111,7 +111,7 @@ def _unconfigured(registry: Registry, owner: str) -> str:
 
 
 def _installed(registry: Registry, name: str) -> str:
-    """The fix for the name of a provider that is not installed: the command, or the most similar name; else all names."""
+    """The fix for a provider that is not installed: the command, or the most similar name, or all names."""
     names = registry.names()
     more = f" and {len(names) - _MOST_MODELS} more" if len(names) > _MOST_MODELS else ""
     fix = to_install(name) or nearest(name, names, cutoff=0.8)
@@ -128,7 +128,7 @@ def _pinned_only(registry: Registry, model: str) -> str:
 
 
 def _problems(registry: Registry, owner: str) -> str:
-    """The first reasons why providers are left out, for a model with an owner those of the owner alone."""
+    """The first reasons why providers are excluded; for a model with an owner, only the owner's reasons."""
     unlisted = [found for instance in registry.shared() if owner in {"", instance.name} and (found := _unlisted(instance))]
     unusable = [record for record in registry.unusable() if owner in {"", record.name}]
     problems = [*unlisted, *(f"{record.name} is {record.state}: {record.reason}" for record in unusable)]
@@ -138,7 +138,7 @@ def _problems(registry: Registry, owner: str) -> str:
 
 
 def _unlisted(instance: Instance) -> str:
-    """The reason why more models of an instance may exist than are known; empty when there is none."""
+    """The reason why an instance may have more models than the known ones; else empty."""
     if instance.list.error:
         return f"{instance.name} {_LISTLESS}: {instance.list.error}{_address(instance)}"
     if instance.can_list and instance.list.listed_at is None:
@@ -147,7 +147,7 @@ def _unlisted(instance: Instance) -> str:
 
 
 def _address(instance: Instance) -> str:
-    """The settings that an unusual address comes from, without its text, which may hold a password; empty at the usual one."""
+    """The source of an unusual address, without the address, which may hold a password; empty for the usual address."""
     setting = next((one for one in instance.info.all_settings if one.name == "url"), None)
     if setting is None or instance.is_at_home or not instance.has_plugin:
         return ""
@@ -155,14 +155,14 @@ def _address(instance: Instance) -> str:
 
 
 def _not_listed(failing: list[Instance], model: str) -> str:
-    """The message for a model that instances may have which could not list their models: the cause, then the ways out."""
+    """The message for a model of instances that could not list their models: the cause, then the fixes."""
     causes = "; ".join(map(_unlisted, failing[:_MOST_PROBLEMS]))
     name = failing[0].name
     return f'{causes}; for the model {model!r} call {name}/{model}, or set models = ["{model}"] under [providers.{name}]'
 
 
 def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> errors.ProviderHubError:
-    """The error for a request that leaves no candidate. Its class follows the reasons of what was skipped."""
+    """The error for a request without any candidate. The reasons of the skipped candidates decide its class."""
     asked = ", ".join(map(str, names))
     # A plugin whose models are unknown matters only when nothing else explains the failure.
     relevant = [skip for skip in skipped if skip.model] or skipped

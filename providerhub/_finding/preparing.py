@@ -1,7 +1,7 @@
 """The I/O that a plan may need, done before the plan is made: imports, lists of models, keys.
 
-A call asks `is_prepared`, which costs next to nothing, and only when it is false `prepare` or `aprepare`. One dead service costs
-the others nothing: a call waits for a list only where a model that it names is not known at any ready provider.
+A call asks `is_prepared`, which is cheap. Only if it is false, the call asks `prepare` or `aprepare`. A call waits for a list
+only if no ready provider is known to have the named model, so a dead service does not delay other calls.
 """
 
 from __future__ import annotations
@@ -30,10 +30,7 @@ _MOST_REMEMBERED = 4096
 
 
 class _Quiet(NamedTuple):
-    """The proof that until a moment the calls of a model have nothing to prepare, while the registry has this version.
-
-    The keys of the candidates may be refused meanwhile.
-    """
+    """A record that calls of a model need no preparation until some time, while the registry has this version."""
 
     version: int
     until: float
@@ -62,7 +59,7 @@ class Preparer:
     def prepare(self, model: ModelSpec, now: float, seconds: float) -> None:
         """Prepare a call in the calling thread, and in threads beside it.
 
-        A part of the `seconds` that the call has left is taken at most; what is late serves later calls.
+        This takes at most a part of the call's remaining `seconds`; late results serve later calls.
         """
         jobs = self.jobs(model, now)
         if jobs:
@@ -92,15 +89,15 @@ class Preparer:
         return any(instance.list.models and not instance.list.error for instance in asked)
 
     def renewal(self, provider: str) -> Job | None:
-        """The job that reads a key again which its service has just refused; `None` when that can bring no other key.
+        """The job that reads a refused key again; `None` if the key cannot change.
 
-        After the job, a changed key is in force and the pause is lifted.
+        After the job, a changed key is used and the pause is lifted.
         """
         task = self._registry.ready(provider).renewal(partial(self._health.forgive, provider))
         return None if task is None or task.is_own else Job(task, ALONE_MOST, ALONE)
 
     def jobs(self, model: ModelSpec, now: float) -> tuple[Job, ...]:
-        """The jobs of a call, each of which blocks; none in the ordinary case. Imports the light modules of plugins."""
+        """The jobs of a call, which block; most calls have none. Imports the light modules of plugins."""
         if self.is_prepared(model, now):
             return ()
         try:
@@ -153,7 +150,7 @@ class Preparer:
                 yield job._replace(longest=0.0) if has_other else job
 
     def _endings(self, candidates: Sequence[Candidate], now: float, later: list[float]) -> Iterator[Job]:
-        """The jobs that read keys again which are near their end; a call waits only for one that has ended."""
+        """The jobs that read keys again shortly before their end. A call waits only for a key that has ended."""
         for name in {candidate.provider for candidate in candidates}:
             instance = self._registry.ready(name)
             left = instance.key_ends_in()
@@ -167,8 +164,8 @@ class Preparer:
     ) -> dict[Task, Job]:
         """The jobs that ask services for their lists, in the order of the targets.
 
-        For each target, `matches` has the ready providers that are known to have it. `later` gets the moments at which a further
-        list may be needed.
+        For each target, `matches` has the ready providers that are known to have it. `later` gets the times at which another list
+        may be needed.
         """
         jobs: dict[Task, Job] = {}
         for place, (target, found) in enumerate(zip(targets, matches, strict=True)):

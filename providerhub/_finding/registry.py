@@ -1,4 +1,4 @@
-"""All provider instances of a hub: configured, installed or registered; the index of their models, and catalogues of them."""
+"""All provider instances of a hub (configured, installed or registered), the index of their models, and the catalogues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from providerhub._values.provider import Provider
 
 
 class Described(NamedTuple):
-    """A model with the values of catalogues where its provider, its service and its user give none."""
+    """A model, with values of catalogues for missing values."""
 
     model: ModelInfo
     guessed: Mapping[str, str] = {}  # the fields with a value of a catalogue → the name of the catalogue
@@ -49,7 +49,7 @@ class Described(NamedTuple):
 
 
 class Catalogues:
-    """All catalogues of a hub, of the first implementation first. False when there are none."""
+    """All catalogues of a hub, in order. False if there are none."""
 
     def __init__(self, hooks: Sequence[Callable[..., Any]] = ()) -> None:
         self._hooks = tuple(hooks)
@@ -91,7 +91,7 @@ class Catalogues:
 
 
 class Target(NamedTuple):
-    """A model name, and the instance that the call pins it to; `None` allows every instance."""
+    """A model name, and its pinned instance; `None` for any instance."""
 
     model: str
     provider: str | None = None
@@ -146,7 +146,7 @@ ModelSpec = str | Model | Sequence[str | Model]
 
 
 class Entry(NamedTuple):
-    """One model of a call, as the caller or an alias of the settings names it."""
+    """One model of a call, from the caller or an alias of the settings."""
 
     name: str | Model
     # Entries of one call with the same text are the same model for the caller: the alias that names them, else the name without
@@ -155,7 +155,7 @@ class Entry(NamedTuple):
 
 
 class Registry:
-    """All instances of a hub. Thread-safe. Only `refresh` asks services, besides the import of light modules."""
+    """All instances of a hub. Thread-safe. It imports light modules, and only `refresh` asks services."""
 
     def __init__(self, plugins: Plugins, settings: Settings) -> None:
         self.plugins = plugins
@@ -190,14 +190,14 @@ class Registry:
         return tuple(sorted({*self._instances, *self._settings.providers, *self.plugins.names}))
 
     def instance(self, name: str) -> Instance | None:
-        """An instance by name; `None` when its plugin is not ready. One with a `flaw` is refused."""
+        """An instance by name; `None` when its plugin is not ready. An instance with a `flaw` is refused."""
         found = self.instance_with_flaw(name)
         if found is not None and found.flaw:
             raise ConfigurationError(found.flaw)
         return found
 
     def instance_with_flaw(self, name: str) -> Instance | None:
-        """`instance`, also one with options that the plugin does not declare. Raises as `record`."""
+        """`instance`, even with options that the plugin does not declare. Raises the errors of `record`."""
         found = self._instances.get(name)
         if found is None:
             record = self.record(name)
@@ -232,9 +232,9 @@ class Registry:
         return {name: scope for name in tuple(self._instances) if (scope := self.scope(name, salt))}
 
     def travelling(self) -> tuple[Settings, list[str]]:
-        """The settings for another process, with what variables say here; and the keys in them: `"acme: api_key"`.
+        """The settings for another process, with the values of this process's variables, and the keys in them: `"acme: api_key"`.
 
-        The same before and after the first call: each plugin's light module is imported.
+        Imports each plugin's light module, so that the result is the same before and after the first call.
         """
         if self._travelling is None:  # kept, since each of many rows asks for it
             plugins = {one.name: one.info for one in self.instances() if one.has_plugin}
@@ -252,12 +252,12 @@ class Registry:
         return self._travelling
 
     def shared(self) -> tuple[Instance, ...]:
-        """The ready instances that serve calls which name no provider."""
+        """The ready instances that serve calls without a pinned provider."""
         found = (self.instance(name) for name in self.names() if self._pinned_only(name) is None)
         return tuple(instance for instance in found if instance is not None)
 
     def pinned_only(self) -> tuple[Instance, ...]:
-        """The configured instances that serve only calls which name them."""
+        """The configured instances that serve only calls with their name."""
         environ = ChainMap(dict(self._settings.variables), os.environ)
         infos = {name: info for name in self.names() if (info := self._pinned_only(name)) is not None}
         found = (self.instance(name) for name, info in infos.items() if not is_surely_missing(info, environ))
@@ -269,7 +269,7 @@ class Registry:
         return (config.plugin if config else None) or name
 
     def record(self, name: str) -> PluginRecord:
-        """The record of an instance's plugin, which must be installed. Imports this plugin alone."""
+        """The record of an instance's plugin, which must be installed. Imports only this plugin."""
         plugin = self.plugin_of(name)
         if self.plugins.peek(plugin) is None:
             names = self.plugins.names
@@ -309,7 +309,7 @@ class Registry:
         return tuple(Entry(name, self._same(item)) for item in items for name in self._named(item, seen))
 
     def target(self, name: str | Model) -> Target:
-        """The model and the provider to which a name is pinned. Raises `ModelNotFoundError` where that does not exist."""
+        """The model and the pinned provider of a name. Raises `ModelNotFoundError` if this provider does not exist."""
         if isinstance(name, Model):
             if name.provider is not None and not self.knows(name.provider):
                 known = ", ".join(self.names()) or "none"
@@ -321,9 +321,9 @@ class Registry:
     def find(self, target: Target) -> tuple[Match, ...]:
         """The matches of a target, in no particular order. An instance that declares no models matches every pinned name.
 
-        Where no ready instance has an entry, those that could not list their models match the names of their vendor's models.
+        If no ready instance has an entry, instances without a list match the names of their vendor's models.
 
-        A list of models that was kept on the disk is read when nothing else fits. No service is asked.
+        A kept list of models is read if nothing else fits. No service is asked.
         """
         found = self._find(target)
         if (not found or found[0].kind == "any") and self.read_lists(target.provider):
@@ -331,7 +331,7 @@ class Registry:
         return found
 
     def described(self, match: Match) -> Described:
-        """A match's model with the values of catalogues where it has none: of the entry that it names, else of its own name."""
+        """A match's model, with values of catalogues for missing values: of the named entry, or else of the model's name."""
         model, instance = match.model, self.ready(match.provider)
         if not self.catalogues or not (model.catalog or instance.is_at_home):
             return Described(model)
@@ -340,14 +340,14 @@ class Registry:
         return self.catalogues.described(model, entry)
 
     def knows_model(self, instance: Instance, model: str) -> bool:
-        """Whether a model is one of the instance's vendor without the word of its service: by its name, or by a catalogue."""
+        """Whether a model surely belongs to the instance's vendor, by its name or a catalogue."""
         if instance.name == vendor_of(model):
             return True
         entry = instance.info.name, model
         return instance.is_at_home and bool(self.catalogues.described(ModelInfo(model), entry).guessed)
 
     def explained(self, provider: str, model: ModelInfo) -> tuple[ModelInfo, dict[str, str]]:
-        """A model of an instance with the values of catalogues, and where each value comes from, by field."""
+        """A model of an instance with the values of catalogues, and the source of each value, by field."""
         instance = self.instance_with_flaw(provider)
         if instance is None:
             return model, {}
@@ -389,7 +389,7 @@ class Registry:
         return item.name
 
     def _pinned_only(self, name: str) -> ProviderInfo | None:
-        """The declaration of an instance that serves only calls which name it; of forty vendors, few instances are ever made."""
+        """The declaration of an instance that serves only calls with its name. Few of the forty vendors ever get an instance."""
         made = self._instances.get(name)
         if name in self._settings.providers or (made is not None and not made.has_plugin):
             return None
@@ -413,7 +413,7 @@ class Registry:
         return found
 
     def _assumed(self, model: str) -> tuple[Match, ...]:
-        """The matches of instances that could not list their models, such as with a key that may not ask for the list."""
+        """The matches of instances that could not list their models, such as with a restricted key."""
         failing = (instance for instance in self.shared() if instance.can_list and instance.list.is_failing)
         return tuple(_without_entry(instance, model) for instance in failing if self.knows_model(instance, model))
 

@@ -1,7 +1,6 @@
 """(request, instances, health records, settings) → the plan of one call.
 
-A plan has no effects: nothing is sent, and no state changes but a strategy's turn. `Preparer` does the I/O that a plan may need
-before.
+Making a plan sends nothing, and changes only a strategy's turn. `Preparer` does the necessary I/O before.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class RankedCandidate(NamedTuple):
     window: int | None  # the context window of its model, which may be a catalogue's word
 
     def less_sure(self, unknown: int) -> RankedCandidate:
-        """The candidate with some more capabilities that its model does not declare: the last number of `rank` and `group`."""
+        """The candidate with more undeclared capabilities, which is the last number of `rank` and `group`."""
         *rank, known = self.rank
         *group, _ = self.group
         return self._replace(rank=(*rank, known + unknown), group=(*group, known + unknown))
@@ -60,7 +59,7 @@ class Strategies:
         self._turns: dict[Any, int] = {}
 
     def order(self, candidates: Ranking, strategy: str, *, stream: bool, dry: bool) -> Ranking:
-        """Order candidates, which are sorted by rank already. The strategy `priority` leaves them so."""
+        """Order candidates that are sorted by rank. The strategy `priority` keeps this order."""
         if strategy == "priority":
             return candidates
         groups: dict[tuple[int, ...], list[RankedCandidate]] = {}
@@ -106,14 +105,14 @@ _NAMES = (str, Model)
 
 @frozen(eq=False, repr=False)
 class Planned(Value):
-    """A plan. With `force`, every candidate is unavailable, and the plan holds the one that is available again first."""
+    """A plan. With `force`, no candidate is available, and the plan has the candidate that is available again first."""
 
     plan: RoutePlan
     force: bool = False
 
 
 class _Suitable(NamedTuple):
-    """The candidates of a request regardless of their health, and its plan when all are healthy and no window is known."""
+    """The candidates of a request regardless of their health, and its plan if all are healthy and no window is known."""
 
     entries: tuple[Entry, ...]
     candidates: Ranking
@@ -144,7 +143,7 @@ class Router:
         strategy: str | None = None,
         dry: bool = False,
     ) -> Planned:
-        """Decide which candidates are tried, and in which order. The error for a request without any says why, and names the fix.
+        """Decide which candidates are tried, and in which order. Without a candidate, the error names the reason and the fix.
 
         Args:
             model: A name, a `Model`, or a sequence of these, in order of preference.
@@ -226,10 +225,7 @@ class Router:
         return tuple(sorted(candidates.values(), key=_place)), tuple(skipped)
 
     def _unusable(self, target: Target, matches: tuple[Match, ...]) -> list[Skip]:
-        """The plugins that are not ready and may have the target: the pinned one, or all beside those that match.
-
-        With them, the instances that have the target and serve pinned names only.
-        """
+        """The plugins that are not ready and may have the target, and the instances that serve it only by a pinned name."""
         if target.provider is None:
             found = [Skip(r.name, "", r.state, r.reason) for r in self._registry.unusable()] if matches else []
             return [*found, *_pinned_only(self._registry, target.model)]
@@ -276,7 +272,7 @@ class Router:
         return Planned(RoutePlan((candidate,), rest, (own,)), force=True)
 
     def _denied(self, candidate: Candidate, now: float, uses: Callable[[str, str], bool]) -> Unavailable | None:
-        """The capability that the request uses and that the service denied, unless the model is declared to have it."""
+        """The used capability that the service denied, unless the model declares it."""
         for capability, until in self._health.lacking(candidate, now).items():
             models = self._registry.ready(candidate.provider).models
             model = next((one for one in models if one.name == candidate.entry), None)
@@ -287,9 +283,9 @@ class Router:
 
 
 def set_limits(pacer: Pacer, key: tuple[str, str], values: ProviderConfig | ModelInfo, when_full: str | None) -> None:
-    """Set the limits of an instance (the entry `""`) or of one of its models, where `values` have any.
+    """Set the limits in `values` for an instance (the entry `""`) or a model.
 
-    `when_full` is the reaction to a full limit where `values` have none.
+    `when_full` is the default reaction to a full limit.
     """
     found = Limits(values.concurrency, values.rpm, values.tpm, values.when_full or when_full)
     if found.any:
@@ -297,7 +293,7 @@ def set_limits(pacer: Pacer, key: tuple[str, str], values: ProviderConfig | Mode
 
 
 def set_all_limits(pacer: Pacer, name: str, config: ProviderConfig) -> None:
-    """Set the limits that the settings name, so that `health()` shows them; the plan sets those of plugins' models."""
+    """Set the limits of the settings, so that `health()` shows them. A plan sets the limits of plugins' models."""
     entries: dict[str, ProviderConfig | ModelInfo] = {"": config}
     entries |= {model.name: model for model in config.models if isinstance(model, ModelInfo)} | dict(config.model)
     for entry, values in entries.items():
@@ -305,7 +301,7 @@ def set_all_limits(pacer: Pacer, name: str, config: ProviderConfig) -> None:
 
 
 def _ranked(instance: Instance, match: Match, known: Described, needs: Needs, places: tuple[int, int]) -> RankedCandidate:
-    """The candidate of a match. `places` are its own among the models of the call, and that of the first one like it."""
+    """The candidate of a match. `places` are its place among the models of the call, and that of the first equal model."""
     model, (place, group), prices = known.model, places, known.prices
     if prices is not None and instance.info.tariffs:
         prices = attrs.evolve(prices, tariffs=tuple(instance.info.tariffs.items()))
@@ -350,8 +346,8 @@ def _unsuitable(instance: Instance, match: Match, known: Described, needs: Needs
 def _within_windows(ranked: Ranking, tokens: Callable[[], tuple[int, int | None]]) -> tuple[Ranking, list[Skip]]:
     """The candidates whose windows may hold the request, and the others.
 
-    When the request is too long for one of them, a window known to be large enough comes before an unknown one, and that before
-    one that a catalogue calls too small.
+    If the request is too long for one of them, the order is: a large enough window, an unknown window, a window that is too small
+    by a catalogue.
     """
     if all(choice.window is None for choice in ranked):
         return ranked, []
@@ -372,7 +368,7 @@ def _within_windows(ranked: Ranking, tokens: Callable[[], tuple[int, int | None]
 
 
 def _price(model: ModelInfo) -> tuple[bool, str, float]:
-    """The order of a price: those in dollars first, then those of each other currency, the unknown ones last."""
+    """The sort key of a price: first dollars, then each other currency, then unknown prices."""
     if model.price_in is None or model.price_out is None:
         return True, "unknown", 0.0  # codes of currencies are in capitals, which sort before
     return model.price_currency != DOLLARS, model.price_currency, model.price_in + model.price_out

@@ -1,4 +1,4 @@
-"""The stores of shared state that are installed: entry-point group `providerhub.shared`, scheme of an address → callable."""
+"""The installed stores of shared state: entry-point group `providerhub.shared`, scheme of an address → callable."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def open_store(shared: Shared) -> SharedState:
 
 
 def store_of(given: Shared | SharedState | str | None, settings: Shared) -> tuple[SharedState | None, bool]:
-    """The store that an argument or the settings name, if any, and whether it was opened here."""
+    """The store of an argument or the settings, if any, and whether it was opened here."""
     try:
         shared = settings if given is None else Shared(given) if isinstance(given, str) else given
     except ValueError as error:

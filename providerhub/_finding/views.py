@@ -62,12 +62,12 @@ class InstanceView(Value):
 
 
 def views(registry: Registry) -> tuple[InstanceView, ...]:
-    """All instances, sorted by name, with the models of lists that are kept on the disk. Imports every plugin's light module."""
+    """All instances, sorted by name, with the models of kept lists. Imports every plugin's light module."""
     return tuple(_view(registry, name) for name in registry.names())
 
 
 def unknown_models(settings: Settings, providers: Iterable[InstanceView]) -> Iterator[tuple[str, str, str]]:
-    """Find the models that the settings name and no provider has, as far as the providers' models are known.
+    """Find models of the settings that no provider has, if the providers' models are known.
 
     Yields:
         The dotted name of the setting, the instance (or `"settings"`), and a message with the most similar known model.
@@ -154,7 +154,7 @@ def _state(instance: Instance) -> tuple[str, str]:
 
 
 def _flaw(config: ProviderConfig) -> str:
-    """The flaw of a configuration that shows without its provider; empty when there is none."""
+    """The flaw of a configuration that is visible without its provider; else empty."""
     for name, wrong in flaws(config, endpoints=True):
         return f"{name} {wrong}"
     if config.ca_bundle and not os.path.exists(config.ca_bundle):

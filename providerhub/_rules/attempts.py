@@ -1,4 +1,4 @@
-"""The attempts of one call: those that are open, those that have ended, and what their ends teach health and pacer."""
+"""The attempts of one call, open and ended. Their ends are reported to health and pacer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from providerhub._values import Attempt, Candidate, Route, Skip, errors
 
 
 class Attempts(Retries):
-    """The attempts of one call. The engine sets what is declared here."""
+    """The attempts of one call. The engine sets the attributes that are declared here."""
 
     duration = 0.0
     _open: list[OpenAttempt]
@@ -22,7 +22,7 @@ class Attempts(Retries):
 
     @property
     def route(self) -> Route:
-        """The attempts so far, open ones included, in the order in which they began."""
+        """The attempts so far, including open attempts, in the order of their start."""
         attempts = self.attempts
         if self._open or self._count > 1:
             attempts = sorted(
@@ -34,7 +34,7 @@ class Attempts(Retries):
         return self._find(number).attempt("open", None, 0.0)
 
     def _find(self, number: int | None) -> OpenAttempt:
-        """The open attempt with that number; the only one for `None`."""
+        """The open attempt with a number; for `None`, the only open attempt."""
         attempts = self._open
         return attempts[0] if len(attempts) == 1 else next(attempt for attempt in attempts if attempt.number == number)
 
@@ -50,13 +50,13 @@ class Attempts(Retries):
         self._close(attempt, now, "error", error)
 
     def _drop_others(self, winner: OpenAttempt | None, now: float) -> None:
-        """Give up every open attempt but one. A long silence of an attempt counts as a failure."""
+        """Cancel every open attempt except one. A long silence of an attempt counts as a failure."""
         for attempt in tuple(self._open):
             if attempt is not winner:
                 self._drop(attempt, now)
 
     def _drop(self, attempt: OpenAttempt, now: float, error: errors.AttemptError | None = None) -> None:
-        """End an attempt that lost a race or came to the deadline; it counts if it was silent for long."""
+        """End an attempt that lost a race or reached the deadline. It counts if it was silent for a long time."""
         if attempt.first_token is None:
             silent = now - self._start - attempt.started
             self._health.silent(attempt.candidate, attempt.permit, now, silent, self._first_token, stream=self._stream)
@@ -65,7 +65,7 @@ class Attempts(Retries):
         self._close(attempt, now, "abandoned" if error is None else "error", error)
 
     def _release(self, attempt: OpenAttempt, error: errors.AttemptError, now: float) -> None:
-        """End an attempt whose failure counts for nothing."""
+        """End an attempt whose failure does not count."""
         self._health.released(attempt.permit)
         self._forgive(attempt.number)
         self._close(attempt, now, "error", error)

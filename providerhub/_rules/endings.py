@@ -40,7 +40,7 @@ def exhausted(attempts: Sequence[Attempt], last: Candidate) -> errors.ProviderHu
 def broken_off(
     broken: Candidate, completion: Completion, error: errors.AttemptError, over: errors.DeadlineExceededError | None
 ) -> errors.ProviderHubError:
-    """The error of a stream that broke after its first content; `over` when the time of the call was over."""
+    """The error of a stream that broke after its first content; `over` if the time of the call was over."""
     if isinstance(error, errors.InvalidOutputError):  # a stream that is whole and does not fit `response_format` is not broken
         return error
     msg = f"{broken} broke off after {len(completion.text)} characters: {error}"
@@ -52,6 +52,6 @@ def broken_off(
 
 
 def told(error: errors.AttemptError) -> str:
-    """The message of an error, which begins with the provider and model that it comes from."""
+    """The message of an error, beginning with its provider and model."""
     text = str(error)
     return text if text.startswith(f"{error.provider}/") else f"{error.provider}/{error.model}: {text}"

@@ -11,8 +11,8 @@ carries the orders out, synchronously or asynchronously:
     Queue → turn, Renew → renewed, Wait → waited: after each of them one of these orders again
 
 A call that does not stream is a stream with one event: its `Pull` ends once, when the answer is whole. Several attempts may be
-open at once: an attempt without content for its share of the time is joined by the next candidate, and with hedging earlier.
-Each report then names its attempt, and the first attempt to have content wins.
+open at once: when an attempt has no content after its share of the time (with hedging, earlier), the next candidate is asked too.
+Each report then names its attempt, and the first attempt with content wins.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ from providerhub._values import Candidate, Completion, RetryPolicy, RoutePlan, e
 
 
 class Engine(Attempts):
-    """One call's way through its plan, from `now` until its deadline.
+    """The progress of one call through its plan, from `now` until its deadline.
 
-    With `force`, the first candidate is tried even while its breaker is open. With `slow_model`, every model is slow to begin.
-    `first_token` bounds the silence of an attempt, for the count of stalls. A `patient` call waits for a turn rather than go to
-    another model or to a lower priority. `tokens` estimates the call's tokens, where a provider has a `tpm`.
+    With `force`, the first candidate is tried even while its breaker is open. With `slow_model`, a long silence is usual.
+    `first_token` limits the silence of an attempt, for the count of stalls. A `patient` call waits for a turn, and does not go to
+    another model or a lower priority. `tokens` estimates the call's tokens, if a provider has a `tpm`.
     """
 
     # Every call makes an engine, and few calls need these fields: the defaults are on the class.
@@ -127,7 +127,7 @@ class Engine(Attempts):
         return self._try_next(now)
 
     def opened(self, now: float, tells: Callable[[], Told] | None = None) -> Order:
-        """Report that the provider has been asked. `tells` returns what the driver knows of the attempt at any later moment."""
+        """Report that the provider has been asked. `tells` returns the driver's current data of the attempt."""
         if tells and self._open:  # another thread may have closed the stream
             self._open[-1].told = tells
         if not self._fresh or (self.attempts and not self._rival(elsewhere=False)):
@@ -151,7 +151,7 @@ class Engine(Attempts):
         return self._pull(now)
 
     def slow(self, now: float, answering: Container[int] = ()) -> Order:
-        """Report that an attempt was silent for the seconds of its `Pull`. The answers of those in `answering` have begun."""
+        """Report that an attempt was silent for the seconds of its `Pull`. The answers of attempts in `answering` have begun."""
         attempt = min(self._open, key=lambda one: one.slow_at)
         attempt.slow_at = math.inf
         if attempt.number in answering or now >= self._deadline:
@@ -225,12 +225,15 @@ class Engine(Attempts):
         return self._try_next(now, error)
 
     def _go_on(self, now: float) -> Order:
-        """Wait for the attempts that are open. When all have had their share, and their helper failed, ask the next candidate."""
+        """Wait for the open attempts. When all have had their share, and the parallel attempt failed, ask the next candidate."""
         waiting = all(attempt.slow_at == math.inf for attempt in self._open)
         return (self._join(now, elsewhere=False) if waiting else None) or self._pull(now)
 
     def over_budget(self, error: errors.BudgetExceededError, now: float) -> Order:
-        """Report that the attempt of the latest `Open` must not be sent. It was none, and the cheapest candidate is next."""
+        """Report that the attempt of the latest `Open` must not be sent.
+
+        It does not count, and the cheapest candidate is next.
+        """
         attempt = self._open.pop()
         self._count -= 1
         self._health.released(attempt.permit)
@@ -241,7 +244,7 @@ class Engine(Attempts):
         return self._go_on(now) if self._open else self._try_next(now)
 
     def refused_part(self, error: errors.AttemptError, now: float, number: int) -> Order:
-        """Report that a service refused a part of the request. The driver leaves it out from now on, and asks again for free."""
+        """Report that a service refused a part of the request. The driver leaves this part out, and asks again for free."""
         loser = self._find(number)
         if now >= self._deadline:
             return self.failed(error, now, number)
@@ -251,7 +254,7 @@ class Engine(Attempts):
         return again or (self._pull(now) if self._open else self._queue((loser.candidate,), now))
 
     def renewed(self, now: float, *, changed: bool) -> Order:
-        """Report whether another key was found for the provider that has refused its key. If so, it is asked at once."""
+        """Report whether the refused key of a provider has changed. If so, the provider is asked at once."""
         refused = self._next
         if changed and refused and now < self._deadline:
             self._forgive(self.attempts[-1].number)  # the others must still get their turn
@@ -260,7 +263,7 @@ class Engine(Attempts):
         return self._try_next(now, last_error(self.attempts))
 
     def waited(self, now: float, plan: RoutePlan | None = None) -> Order:
-        """Report the end of a wait, with the plan as it is now; `None` when no candidate is in it."""
+        """Report the end of a wait, with the new plan; `None` if it has no candidate."""
         chosen = self._next
         if now >= self._deadline or chosen is None:
             return self._late(now, last_error(self.attempts))
@@ -276,7 +279,7 @@ class Engine(Attempts):
         return self._begin(chosen, now, force=True) or self._try_next(now)
 
     def interrupted(self, error: errors.AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
-        """Report that the stream broke after the commit point. Without `may_restart` a reader would not see a new start."""
+        """Report that the stream broke after the commit point. `may_restart` is false if a reader could not see a new start."""
         broken = self._last
         error = blamed(error, broken.provider, broken.model)
         for attempt in tuple(self._open):  # none, when another thread closed the stream while it was read
@@ -314,17 +317,17 @@ class Engine(Attempts):
         return share(self._policy, left, None if slow else usual, slow=slow)
 
     def _rival(self, *, elsewhere: bool) -> Candidate | None:
-        """The next candidate, which may be asked beside the open attempts; with `elsewhere`, at another provider."""
+        """The next candidate for a parallel attempt; with `elsewhere`, at another provider."""
         if self._left <= 0 or self._larger_than is not None or not self._open:
             return None
         asked = {attempt.candidate.provider for attempt in self._open} if elsewhere else ()
         return next((c for c in reversed(self._fresh) if c.provider not in asked and not self._is_used_up(c)), None)
 
     def _join(self, now: float, *, elsewhere: bool) -> Order | None:
-        """Ask one more candidate beside the open attempts.
+        """Ask one more candidate in parallel to the open attempts.
 
-        It costs a token of its provider's retry budget. Beside an attempt whose breaker has opened meanwhile it costs none, as
-        after a failure: otherwise the calls under way at the start of a hang would use the budget up, and the last would fail.
+        This costs a token of its provider's retry budget. It costs no token if the breaker of the slow attempt has opened in the
+        meantime: otherwise the calls at the start of a hang would use up the budget, and the last of them would fail.
         """
         is_stalled = any(self._health.unavailable(attempt.candidate, now) for attempt in self._open)
         order: Order | None = None
@@ -366,12 +369,12 @@ class Engine(Attempts):
         return again or self._exhausted(now)
 
     def _is_awaited(self, candidate: Candidate) -> bool:
-        """Whether the call waits for a turn at this candidate rather than go to another model or to a lower priority."""
+        """Whether the call waits for a turn at this candidate, and does not go to another model or a lower priority."""
         when_full = self._pacer.when_full(candidate)
         return candidate in self._full and (self._patient if when_full is None else when_full == "wait")
 
     def _keep_equals(self, full: Candidate) -> None:
-        """Wait for a turn at a candidate, unless one of the same model and priority is free."""
+        """Wait for a turn at a candidate, unless another candidate of the same model and priority is free."""
         equal = [c for c in self._fresh if (c.group, c.priority) == (full.group, full.priority)]
         self._later = [*(c for c in self._fresh if c not in equal), *self._later]
         self._fresh = equal
@@ -397,7 +400,7 @@ class Engine(Attempts):
         return self._begin(candidate, now, force=True, turn=turn) or self._exhausted(now)
 
     def _asked(self, candidate: Candidate, force: bool, now: float, turn: Turn | None) -> Order:  # noqa: FBT001 -- as it was kept
-        """Go on after the store of shared limits was asked for a turn."""
+        """Continue after the store of shared limits was asked for a turn."""
         order = turn and self._begin(candidate, now, force=force, turn=turn)
         if turn is None:
             self._full = {**self._full, candidate: self._pacer.obstacle(candidate, now) or Full("others wait", now)}
@@ -406,7 +409,7 @@ class Engine(Attempts):
         return order or (self._pull(now) if self._open else self._try_next(now))
 
     def _be_patient(self, now: float, error: errors.AttemptError) -> Order | None:
-        """Ask a provider of the same model once more before the next model, which the caller likes less."""
+        """Ask a provider of the same model once more, before the next model."""
         again = disposition(error).again
         if not self._fresh or self._larger_than is not None or (self._fresh[-1].group == self._last.group and not again):
             return None
@@ -455,7 +458,7 @@ class Engine(Attempts):
         return Open(candidate, number)
 
     def _wait_out_shortage(self, attempt: OpenAttempt, error: errors.ShortageError, now: float) -> Order:
-        """This process lacks a descriptor or a thread. The call waits; the provider is not to blame."""
+        """Wait, because this process has no descriptor or thread left. The failure does not count for the provider."""
         self._release(attempt, error, now)
         seconds = shortage_wait(self._shortages, self._rng)
         self._shortages += 1

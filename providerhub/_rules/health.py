@@ -1,6 +1,6 @@
 """The health of each provider: circuit breaker, pauses, retry budget and latencies.
 
-Pure except for one lock, which is never held across I/O: the caller passes the time and the random source. The breaker follows
+No I/O, and one lock, which is never held during I/O: the caller passes the time and the random source. The breaker follows
 Nygard, "Release It!", with the numbers of `docs/explanation/retrying.md`.
 """
 
@@ -44,12 +44,12 @@ class Breaker:
             self.probing += 1
 
     def release(self) -> None:
-        """End a call of the present generation without counting it. Other forced calls may still be under way."""
+        """End a call of the present generation without counting it. Other forced calls may still be running."""
         # A call of a forgotten breaker may have the same generation, and must not make the count negative.
         self.probing = max(0, self.probing - 1)
 
     def close(self) -> None:
-        """Close the breaker and forget what was counted. Results of running calls are dropped."""
+        """Close the breaker and reset its counts. Results of running calls are dropped."""
         self.open_until = None
         self.open_for = 0.0
         self._outcomes.clear()
@@ -76,7 +76,7 @@ class Breaker:
             self._open(now, self._rules.open_first, rng)
 
     def record_silence(self, now: float, *, counts: bool, rng: Rng) -> None:
-        """Count an attempt that was silent, and lost a race or was late: a failure with `counts`, or several in a row."""
+        """Count a silent attempt that lost a race or was late. With `counts`, or after several in a row, it is a failure."""
         silences = self._silences + 1
         if counts or silences >= self._rules.in_a_row:
             self.record(now, ok=False, rng=rng, slow=True)
@@ -122,24 +122,27 @@ class Permit(NamedTuple):
 
 
 class Unavailable(NamedTuple):
-    """The reason why a candidate must not be tried now, as its `Skip` gets it; and the time when it may be tried."""
+    """The reason why a candidate must not be tried now, for its `Skip`, and the time when it may be tried."""
 
     reason: str
     until: float
 
     @property
     def is_breaker(self) -> bool:
-        """Whether a breaker is in the way. Without another candidate, the one that closes soonest is tried all the same."""
+        """Whether the reason is a breaker. Without another candidate, the one that closes soonest is tried all the same."""
         return self.reason in {"breaker open", "probe under way"}
 
     @property
     def is_lack(self) -> bool:
-        """Whether the service said that the model lacks a capability. Without another candidate, it is asked all the same."""
+        """Whether the reason is a capability that the service denied.
+
+        Without another candidate, the model is asked all the same.
+        """
         return self.reason.startswith("no ")
 
 
 class Health:
-    """The health records of all providers of one hub. Thread-safe. Of the keys, the `size` last used ones are remembered."""
+    """The health records of all providers of one hub. Thread-safe. Only the `size` last used keys are kept."""
 
     def __init__(
         self, rng: Rng, rules: BreakerRules | None = None, *, budget: BudgetRules | None = None, size: int = 4096
@@ -173,7 +176,7 @@ class Health:
         return not self._degraded and not self._lacking
 
     def lacking(self, candidate: Candidate, now: float) -> dict[str, float]:
-        """The capabilities that the service said the candidate's model lacks, and the time when each is forgotten."""
+        """The capabilities of the candidate's model that the service denied, each with the time until which this holds."""
         key = candidate.provider, candidate.model
         with self._lock:
             known = {name: until for name, until in self._lacking.get(key, {}).items() if until > now}
@@ -194,7 +197,10 @@ class Health:
         return max(found, key=lambda obstacle: obstacle.until, default=None)
 
     def acquire(self, candidate: Candidate, now: float, *, force: bool = False) -> Permit | None:
-        """Take a permit for an attempt, or `None`. A report of its end gives it back. `force` ignores breakers and pauses."""
+        """Take a permit for an attempt, or `None`. The report of its end returns the permit.
+
+        `force` ignores breakers and pauses.
+        """
         if not self._degraded and (known := self._permits.get((candidate.provider, candidate.entry))) is not None:
             return known
         model, instance = _keys(candidate)
@@ -238,7 +244,7 @@ class Health:
             self._budget(candidate.provider, now).earn(now)
 
     def failed(self, candidate: Candidate, permit: Permit, now: float, error: errors.AttemptError, policy: RetryPolicy) -> None:
-        """Record an attempt that failed: count it where its class counts, and pause where the class or `Retry-After` says so."""
+        """Record a failed attempt: count it, and pause the model, as its class and `Retry-After` demand."""
         rule = disposition(error)
         model, instance = _keys(candidate)
         counted = {"model": model, "instance": instance}.get(rule.counts)
@@ -281,10 +287,10 @@ class Health:
     def silent(
         self, candidate: Candidate, permit: Permit, now: float, seconds: float, first_token: float | None, *, stream: bool
     ) -> None:
-        """Record an attempt without content that lost a race or came to its deadline after so many seconds.
+        """Record an attempt without content that lost a race or reached its deadline after some seconds.
 
-        It counts as a failure when it was silent for the shortest of `BreakerRules.stall`, the call's own `first_token`, and
-        twice the model's usual time but not under 1 s.
+        It counts as a failure if it was silent for the shortest of `BreakerRules.stall`, the call's own `first_token`, and twice
+        the model's usual time, but at least 1 s.
         """
         usual = self.latency(candidate, 0.95, stream=stream, samples=5)
         limits = (self._rules.stall, first_token, None if usual is None else max(1.0, 2 * usual))
@@ -307,7 +313,7 @@ class Health:
                 record.breaker.release()
 
     def _current(self, permit: Permit) -> list[tuple[Key, _Record]]:
-        """The records that the end of an attempt concerns. Ends the attempt's probes."""
+        """The records for the end of an attempt. Ends the attempt's probes."""
         for key in permit.probes:
             if key in self._records and permit.forgiven == self._forgiven.get(key[0], 0):  # not a probe of an earlier key
                 self._records[key].probing = False
@@ -374,7 +380,7 @@ class Health:
         return None if budget is None else budget.tokens(now)
 
     def forgive(self, provider: str, *, breakers: bool = False) -> None:
-        """Lift the pauses of an instance. With `breakers`, close its breakers, and forget what its models were said to lack."""
+        """Lift the pauses of an instance. With `breakers`, close its breakers, and forget denied capabilities."""
         with self._lock:
             self._forgiven[provider] = self._forgiven.get(provider, 0) + 1
             self._permits.clear()

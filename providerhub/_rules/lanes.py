@@ -1,6 +1,6 @@
-"""The queues and counters of turns: a lane for each limited thing, a desk for each provider, a place for each call.
+"""The queues and counters of turns: a lane for each limited model or provider, a desk for each provider, a place for each call.
 
-Pure: the caller passes the time, in seconds on one monotonic clock, and holds a lock.
+No I/O: the caller passes the time, in seconds on one monotonic clock, and holds a lock.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NOT_HELD = Full("", NEVER)
 
 
 def until(full: Full | None) -> float:
-    """The time at which a call may start; long past when nothing is in its way."""
+    """The time at which a call may start; long past if it may start now."""
     return NEVER if full is None else full.until
 
 
@@ -79,7 +79,7 @@ class Place:
         self.seconds: tuple[Second | None, Second | None] = (None, None)
 
     def obstacle(self, now: float) -> Full | None:
-        """The limit of the model or the instance that lasts longer, or `None` when the call may start."""
+        """The longer limit of the model and the instance, or `None` if the call may start."""
         own, whole = self.lane.obstacle(now, self.tokens), self.desk.whole.obstacle(now, self.tokens)
         return own if whole is None or (own is not None and own.until >= whole.until) else whole
 
@@ -90,7 +90,7 @@ class Place:
         self.seconds = self.lane.enter(now, self.tokens, self.number), self.desk.whole.enter(now, self.tokens, self.number)
 
     def put_back(self, until: float, reason: str) -> None:
-        """Take the turn back for which the store of shared limits has no room, and let the call wait at the head."""
+        """Take back a turn for which the store of shared limits has no room. The call then waits at the head."""
         wake = self.wake
         self.end(NOT_SENT)
         self.state, self.wake, self.due = WAITING, wake, until
@@ -99,7 +99,7 @@ class Place:
         self.desk.queued[self.entry] = self.lane
 
     def end(self, back: Back) -> None:
-        """Take the turn back. Does nothing when the call has none."""
+        """Take back the turn, if the call has one."""
         was, self.state = self.state, OVER
         self.wake = None
         if was in {READY, ASKED}:
@@ -152,7 +152,7 @@ class Lane:
         return 1.0 / rate
 
     def obstacle(self, now: float, tokens: float) -> Full | None:
-        """The limit that lasts longest, or `None` when the call may start."""
+        """The limit that lasts longest, or `None` if the call may start."""
         if self.limits.concurrency is not None and self.in_use >= self.limits.concurrency:
             return Full("concurrency", math.inf)
         reason, due = "", now
@@ -170,7 +170,7 @@ class Lane:
         return self.waiting[0] if self.waiting else None
 
     def enter(self, now: float, tokens: float, number: int) -> Second | None:
-        """Count a call that starts. Return where its tokens are counted."""
+        """Count a call that starts. Return the second that counts its tokens."""
         self.in_use += 1
         self.starts.add(now, 1)
         if interval := self.interval(now):
@@ -205,7 +205,7 @@ class Lane:
         )  # fmt: skip
 
     def refused(self, now: float, after: float | None, luck: float, *, place: Place | None, first: float) -> float:
-        """Learn from a refusal of a call, which has a place unless it began without limits. Return the end of the pause."""
+        """Learn from a refusal. The call has a place, unless it began without limits. Return the end of the pause."""
         late = self.throttle is not None and (place is None or place.lane is not self or place.cycle < self.cycle)
         if self.throttle is None:
             self.throttle = Throttle()
@@ -257,7 +257,10 @@ class Desk:
         self.is_limited = bool(self.throttled) or any(lane.limits.any for _, lane in self.lanes())
 
     def forget(self, now: float) -> None:
-        """Forget what was learned long ago. A rate that calls wait for goes on rising instead: all at once would be refused."""
+        """Forget old lessons.
+
+        While calls wait, a learned rate continues to rise instead, since all calls at once would be refused.
+        """
         for entry, lane in tuple(self.throttled.items()):
             if lane.throttle is not None and lane.throttle.is_over(now) and lane.head() is None:
                 del self.throttled[entry]
@@ -265,7 +268,7 @@ class Desk:
                 self.update()
 
     def next(self, now: float) -> tuple[Place | None, float]:
-        """The waiting call that comes first among those whose models have room, and the time from which it may start."""
+        """The first waiting call whose model has room, and the time from which it may start."""
         first: Place | None = None
         for entry, lane in tuple(self.queued.items()):
             head = lane.head()

@@ -1,12 +1,12 @@
-"""The limits that the caller sets, the lessons from a service's refusals (429), and the arithmetic that keeps to them.
+"""The limits of the caller, the rates learned from refusals (429), and the arithmetic for both.
 
-Pure: the caller passes the time, in seconds on one monotonic clock, and holds a lock. The spacing of calls is the generic cell
+No I/O: the caller passes the time, in seconds on one monotonic clock, and holds a lock. The spacing of calls is the generic cell
 rate algorithm (ITU-T I.371), which is a token bucket with a single number as its state.
 
-After a refusal nothing is sent until the time that the service named. Then one call goes first. When the service does not refuse
-it, the others follow: at the accepted rate where it is known, and otherwise each call that is not refused lets two more start
-(the slow start of TCP, RFC 5681). The accepted rate is the number of calls that were accepted from some moment to the refusal,
-by the time from that moment to the end of the pause. It rises again slowly, and is forgotten after five minutes without refusal.
+After a refusal, nothing is sent until the time that the service named. Then one call goes first. If the service accepts it, the
+other calls follow at the accepted rate. If this rate is unknown, each accepted call lets two more start (the slow start of TCP,
+RFC 5681). The accepted rate is the number of calls accepted since some moment before the refusal, divided by the time from this
+moment to the end of the pause. It rises again slowly, and is forgotten after five minutes without refusal.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Second:
 
 
 class Seconds(deque[Second]):
-    """Amounts by the second, for the last minute. It is never empty, and the latest second is the last one."""
+    """Amounts per second, for the last minute. Never empty; the latest second is the last entry."""
 
     def __init__(self) -> None:
         super().__init__([Second(NEVER)], maxlen=int(MINUTE) + 2)
@@ -87,7 +87,7 @@ class TokenWindow(Seconds):
         self._tpm = tpm
 
     def due(self, now: float, tokens: float) -> float:
-        """The time from which a call may start that needs so many tokens; at most the whole `tpm` is asked for."""
+        """The time from which a call with some tokens may start; at most the whole `tpm` is needed."""
         counted = [second for second in self if _end(second) > now]
         excess = sum(second.amount for second in counted) + min(tokens, self._tpm) - self._tpm
         due = NEVER
@@ -107,7 +107,7 @@ class TokenWindow(Seconds):
 
 
 def _end(second: Second) -> float:
-    """The time from which a second is no longer counted: its last moment is 60 s old."""
+    """The time from which a second no longer counts, because its end is 60 s old."""
     return second.since + 1.0 + MINUTE
 
 
@@ -115,17 +115,17 @@ class Starts(Seconds):
     """Counts the calls that start, by the second, for the last minute."""
 
     def drop(self) -> None:
-        """Take away the latest call: it was refused, or not sent."""
+        """Remove the latest call, which was refused or not sent."""
         while len(self) > 1 and not self[-1].amount:
             self.pop()
         self[-1].amount = max(0.0, self[-1].amount - 1)
 
     def accepted(self, at: float) -> float:
-        """The number of calls in the minute before a moment; those of the latest second count in any case."""
+        """The number of calls in the minute before a moment. The calls of the latest second always count."""
         return sum(second.amount for second in self if second is self[-1] or at - second.since <= MINUTE)
 
     def rate(self, at: float, until: float, least: int) -> float:
-        """The calls per second that were accepted until a refusal, with the pause that followed; at least `least` calls."""
+        """The calls per second accepted until a refusal, including the pause after it; at least `least` calls."""
         best = total = 0.0
         for second in takewhile(lambda second: at - second.since <= MINUTE, reversed(self)):
             total += second.amount
@@ -134,7 +134,7 @@ class Starts(Seconds):
 
 
 class Throttle:
-    """The state of one model at one provider from a refusal on."""
+    """The state of one model at one provider after a refusal."""
 
     def __init__(self) -> None:
         self._evidence = Starts()
@@ -189,7 +189,7 @@ class Throttle:
         return now >= self.until + MEMORY
 
     def due(self, now: float) -> float:
-        """The time from which the next call may start, as far as pause and slow start go."""
+        """The time from which pause and slow start allow the next call."""
         while self._undecided and (first := next(iter(self._undecided.items())))[1] + self.grace <= now:
             self.decided(first[0], refused=False)
         if now < self.until:
@@ -203,7 +203,7 @@ class Throttle:
             self._undecided[number] = now
 
     def decided(self, number: int, *, refused: bool | None) -> None:
-        """Record that the service refused a call or not; `None` when the call ended before that was known."""
+        """Record whether the service refused a call; `None` if the call ended before this was known."""
         if self._undecided.pop(number, None) is None or refused is not False or self._window is None:
             return
         self._window += 1

@@ -71,14 +71,14 @@ _FLAT = {name: name.rstrip("2") for name in ("httpx", "httpx2", "httpcore", "htt
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 
 UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError)
-"""The exceptions for a value that has another type than the code expects, or is too large or too deep."""
+"""The exceptions for a value of an unexpected type, or a value that is too large or too deep."""
 
 _KEYLESS = "; no key is set: declare needs_auth=True in the ProviderInfo, so that each call has a key, or test config.api_key"
 _REFUSALS = range(400, 600)  # statuses of a refused request
 
 
 def unreadable(error: Exception, data: bytes = b"") -> errors.ProtocolError:
-    """Return the error for an answer whose reading raised an exception, or gave a piece that is none.
+    """Return the error for an answer whose reading raised an exception, or returned a wrong piece.
 
     A plugin reads each value of the service as the type that the protocol gives it, and Python raises for another one. The bytes
     of `data` are the excerpt.
@@ -127,7 +127,7 @@ def blamed(error: errors.AttemptError, provider: str, model: str) -> errors.Atte
 
 
 def is_shortage(error: BaseException | None) -> bool:
-    """Return whether an exception, or one that led to it, says that this process has no file descriptor or thread left."""
+    """Return whether an exception or its cause means that this process has no file descriptor or thread left."""
     return any(
         (isinstance(link, OSError) and link.errno in _SHORTAGES)
         or (isinstance(link, RuntimeError) and "can't start new thread" in str(link))
@@ -178,7 +178,7 @@ def _headers(error: Any) -> dict[str, str]:
 
 
 def _body(error: Any) -> bytes | Mapping[str, Any]:
-    """Return the body of the refusal, without I/O: a response may have left it unread."""
+    """Return the body of the refusal, without I/O, since a response may not have read it."""
     response = getattr(error, "response", None)
     said = _of(response, "Error")  # botocore
     if isinstance(said, Mapping):

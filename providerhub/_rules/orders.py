@@ -1,4 +1,4 @@
-"""The orders that the engine gives to a driver, and the state of an attempt that is open."""
+"""The orders of the engine to a driver, and the state of an open attempt."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Wait(Order):
 
 
 class Queue(Order):
-    """Wait for a turn at any of some candidates, in the order of arrival, then report `turn`. It costs no attempt.
+    """Wait for a turn at any of several candidates, in the order of arrival, then report `turn`. This costs no attempt.
 
     With a `turn`, the store of shared limits is asked for the turn at the one candidate. After its answer, wait for
     `policy.SHORT` seconds at most; without a `turn`, until the deadline, or until the earlier time `until`.
@@ -83,7 +83,7 @@ class Cut(Order):
 
 
 class Renew(Order):
-    """Read the key of a provider again, and report with `renewed` whether it is another one."""
+    """Read the key of a provider again, and report with `renewed` whether it has changed."""
 
     __slots__ = ("candidate",)
 
@@ -92,7 +92,7 @@ class Renew(Order):
 
 
 class Drain(Order):
-    """Commit: hand all pieces of the open attempt to the caller. The engine is not asked again before their end."""
+    """Commit: pass all pieces of the open attempt to the caller. The engine is asked again only at their end."""
 
 
 class Done(Order):
@@ -123,7 +123,7 @@ def untold() -> Told:
 
 
 class OpenAttempt:
-    """An attempt under way. Times are seconds; `started` counts from the start of the call. The driver sets `told`."""
+    """A running attempt. Times are in seconds; `started` counts from the start of the call. The driver sets `told`."""
 
     __slots__ = ("candidate", "first_token", "number", "permit", "share", "slow_at", "started", "told", "turn", "waited")
 

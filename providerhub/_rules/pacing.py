@@ -1,8 +1,8 @@
-"""Turns: a call takes one before it asks a provider, waits for it where a limit is reached, and gives it back.
+"""Turns: a call takes a turn before it asks a provider, waits at a limit, and gives the turn back at the end.
 
-Pure except for one lock, which is never held while a callback runs: the caller passes the time, in seconds on one monotonic
-clock. The limits are those that the caller set and those that refusals taught (both in `limits.py`), for each model and
-for each whole provider instance; both hold. Waiting calls get their turns first in, first out, for each limit.
+No I/O, and one lock, which is never held while a callback runs: the caller passes the time, in seconds on one monotonic clock.
+The limits are the caller's limits and the learned rates (both in `limits.py`), for each model and for each provider instance; all
+of them hold. Waiting calls get their turns first in, first out, for each limit.
 
     full = pacer.take(candidate, now)             a `Turn`, or `Full` with a reason and a time: ask another candidate
     turn = pacer.join(candidate, now)             a `Turn` that may have to wait
@@ -54,7 +54,7 @@ SPARE = 1.0
 
 
 class Turn:
-    """The turn of one call, which it may have to wait for. A turn that is garbage collected is given back."""
+    """The turn of one call, ready or waiting. A garbage-collected turn is given back."""
 
     __slots__ = ("_pacer", "place")
 
@@ -104,10 +104,10 @@ def no_tokens() -> tuple[int, int | None]:
 class Pacer:
     """The turns of all providers of one hub. Thread-safe.
 
-    Where several processes keep the limits together, a call that no limit of this process keeps back asks the store for its turn.
-    The turn is ready at once if the store has one at hand. Else it `is_asked`, until the store has answered or its time is over.
+    With shared limits, a call that this process would let start asks the store for its turn. The turn is ready at once if this
+    process has stock. Otherwise it `is_asked`, until the store has answered or its time is over.
 
-    Of one provider, at most `size` models without limits and without calls are remembered.
+    For each provider, at most `size` models without limits and calls are kept.
     """
 
     def __init__(self, rng: Rng, *, size: int = 4096) -> None:
@@ -128,7 +128,7 @@ class Pacer:
         self._woken: deque[Place] = deque()
 
     def _at_fork_reinit(self) -> None:
-        """Let a forked process begin with all turns free: the calls that hold them end in the parent."""
+        """Let a forked process begin with all turns free, since their calls run in the parent."""
         desks, self._desks = self._desks, {}
         for given_back in (self._returned, self._woken, self._answers):
             given_back.clear()
@@ -153,7 +153,7 @@ class Pacer:
         self._flush()
 
     def when_full(self, candidate: Candidate) -> str | None:
-        """The reaction that is set for a candidate whose limit is reached: the model's, else the instance's, else `None`."""
+        """The reaction of a candidate to a reached limit: the model's, or else the instance's, or else `None`."""
         desk = self._desks.get(candidate.provider)
         if desk is None:
             return None
@@ -174,7 +174,10 @@ class Pacer:
         return self._enter(candidate, now, tokens, stay=False)
 
     def join(self, candidate: Candidate, now: float, tokens: Tokens = no_tokens) -> Turn:
-        """Take a turn or a place in the queue. Until it is `ready`, `look` at its `due` and after its `wake`, or `release` it."""
+        """Take a turn or a place in the queue.
+
+        Until it is `ready`, call `look` at its `due` and after its `wake`, or `release`.
+        """
         turn = self._enter(candidate, now, tokens, stay=True)
         assert isinstance(turn, Turn)  # noqa: S101 -- for the type checker
         return turn
@@ -206,7 +209,7 @@ class Pacer:
         return turn.ready
 
     def accepted(self, turn: Turn, now: float) -> None:
-        """Report the first content: the service did not refuse the call. Needed only so that others follow earlier."""
+        """Report the first content: the service has accepted the call. This lets other calls follow earlier."""
         place = turn.place
         if place is None or (throttle := place.lane.throttle) is None:
             return
@@ -222,7 +225,7 @@ class Pacer:
             self.give_back(turn.place, Back(sent=True, used=used, output=output, now=now))
 
     def release(self, turn: Turn) -> None:
-        """Give a turn or a place in the queue back, when nothing was sent. A second call does nothing."""
+        """Give back a turn or a place in the queue, if nothing was sent. A second call does nothing."""
         if turn.place is not None:
             self.give_back(turn.place, NOT_SENT)
 
@@ -244,7 +247,7 @@ class Pacer:
         return end
 
     def hold(self, key: Key, now: float, until: float) -> None:
-        """Pause a model that has refused another process. That teaches no rate; after the pause one call goes first."""
+        """Pause a model that has refused another process. No rate is learned; after the pause one call goes first."""
         with self._lock:
             self._collect(now)
             desk = self._desk(key[0])
@@ -256,7 +259,7 @@ class Pacer:
         self._flush()
 
     def forgive(self, provider: str) -> None:
-        """Forget the pauses and rates that refusals of an instance taught."""
+        """Forget the pauses and learned rates of an instance."""
         with self._lock:
             desk = self._desk(provider)
             for lane in desk.throttled.values():
@@ -267,7 +270,7 @@ class Pacer:
         self._flush()
 
     def snapshot(self, now: float) -> Mapping[Key, HealthRecord]:
-        """The state of all keys that have limits, lessons, calls or waiting calls."""
+        """The state of all keys with limits, learned rates, calls or waiting calls."""
         with self._lock:
             self._collect(now)
             return {
@@ -305,7 +308,7 @@ class Pacer:
         return turn
 
     def _place(self, place: Place, lane: Lane, now: float, *, stay: bool) -> Full | None:
-        """Give a turn to a call, or a place in the queue. Return the reason why it has neither."""
+        """Give a turn or a place in the queue to a call. Return the reason if it gets neither."""
         desk = place.desk
         if not desk.queued and place.obstacle(now) is None:
             self._begin(place, now)  # the same as below, in less time
@@ -352,14 +355,14 @@ class Pacer:
             self._woken.append(place)
 
     def _no_answer(self, place: Place, now: float) -> None:
-        """Go on without the store of shared limits, as the settings say."""
+        """Go on without the store of shared limits, by the settings."""
         if self.claims is not None and self.claims.refuses:
             place.put_back(now + OUTAGE, UNKNOWN_ROOM)
         else:
             place.state = READY
 
     def answered(self, place: Place, claim: Claim, full: Full | None) -> None:
-        """Report the answer of the store: `None` for a turn, else the limit that is in the way. Called in any thread."""
+        """Report the answer of the store: `None` for a turn, else the reached limit. Called in any thread."""
         self._answers.append((place, claim, full))
         self._flush()
 
@@ -410,7 +413,7 @@ class Pacer:
         self._flush()
 
     def _flush(self) -> None:
-        """Take in what was returned meanwhile, and call the callbacks."""
+        """Take in returned turns, and call the callbacks."""
         while True:
             if self._woken:
                 with contextlib.suppress(IndexError):  # another thread was faster

@@ -1,7 +1,7 @@
 """The rule for each class of failure, the backoff, and the retry budget.
 
-Pure: the caller passes the random source and the time. The rules and numbers are those of `docs/explanation/retrying.md`.
-Full jitter: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. Retry budget: Google SRE book, "Handling
+No I/O: the caller passes the random source and the time. The rules and numbers are those of `docs/explanation/retrying.md`. Full
+jitter: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. Retry budget: Google SRE book, "Handling
 Overload".
 """
 
@@ -62,14 +62,14 @@ DISPOSITIONS: Mapping[type[errors.AttemptError], Disposition] = {
 
 
 def disposition(error: errors.AttemptError) -> Disposition:
-    """The rule for a failure, by its nearest class. Settings that a plugin found wrong, and requests not sent, count nowhere."""
+    """The rule for a failure, by its nearest class. Wrong settings, and requests that were not sent, do not count."""
     if error.uncounted or (isinstance(error, errors.PluginError) and isinstance(error.__cause__, errors.CallerError)):
         return Disposition()
     return next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)
 
 
 def price(candidate: Candidate) -> float:
-    """The price of a candidate beside that of others: of a million tokens in and out, infinite when it is unknown."""
+    """The price of a candidate for comparisons: of a million tokens in and out, infinite if unknown."""
     prices = candidate.prices
     return math.inf if prices is None or prices.input is None or prices.output is None else prices.input + prices.output
 
@@ -97,12 +97,12 @@ def is_free_wait(error: errors.AttemptError) -> bool:
 
 
 def shortage_wait(repeat: int, rng: Rng) -> float:
-    """The seconds to wait for a file descriptor or a thread, when the call has waited so `repeat` times before."""
+    """The seconds to wait for a file descriptor or a thread, after `repeat` earlier waits."""
     return min(SHORTAGE_MOST, SHORTAGE_FIRST * 2.0 ** min(repeat, 10)) * (0.5 + rng() / 2)
 
 
 def share(policy: RetryPolicy, remaining: float, usual: float | None, *, slow: bool) -> float:
-    """The seconds without content after which an attempt is joined by the next candidate. `remaining` are those to the deadline.
+    """The seconds without content after which the next candidate is asked too. `remaining` are the seconds to the deadline.
 
     `usual` is the model's 95th percentile of the time to the first content. `slow` means that a long silence is usual.
     """
@@ -116,7 +116,10 @@ def share(policy: RetryPolicy, remaining: float, usual: float | None, *, slow: b
 
 
 class RetryBudget:
-    """A token bucket that limits the retries at one provider, which could make an outage worse. The caller holds a lock."""
+    """A token bucket that limits the retries at one provider, since retries could make an outage worse.
+
+    The caller holds a lock.
+    """
 
     def __init__(self, now: float, rules: BudgetRules | None = None) -> None:
         self._rules = rules or BudgetRules()

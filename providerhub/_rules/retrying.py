@@ -1,4 +1,4 @@
-"""The repeats of one call: which failed candidate is tried again, after how many seconds, and what that costs."""
+"""The repeats of one call: the failed candidate to try again, the wait before, and the cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Failure(NamedTuple):
 class Retries:
     """The attempts of one call that count, and the failures after which a candidate may be tried again.
 
-    The engine sets what is declared here.
+    The engine sets the attributes.
     """
 
     attempts: list[Attempt]  # that have ended
@@ -40,11 +40,11 @@ class Retries:
 
     @property
     def _left(self) -> int:
-        """The number of attempts that may still begin. Those before a free wait do not count."""
+        """The number of attempts that may still begin. Attempts before a free wait do not count."""
         return self._limit - self._count + len(self._uncharged)
 
     def _is_used_up(self, candidate: Candidate) -> bool:
-        """Whether a provider's model has had all attempts that one call may make there."""
+        """Whether a provider's model has had all allowed attempts of one call."""
         used = sum(
             (attempt.provider, attempt.model) == (candidate.provider, candidate.model)
             for attempt in self.attempts
@@ -74,7 +74,7 @@ class Retries:
         return found
 
     def _choose(self, now: float, failures: Iterable[Failure], *, most: float = math.inf) -> tuple[Failure, float] | None:
-        """Choose the candidate to try again, and the seconds to wait before; `None` without any. Rate-limited ones come last."""
+        """Choose the candidate to try again, and the seconds to wait before; else `None`. Rate-limited candidates come last."""
         for failure in sorted(failures, key=lambda failure: isinstance(failure.error, RateLimitError)):
             seconds = self._wait_of(failure, now)
             if seconds is None or seconds > most or not self._pay(failure, now):
@@ -84,7 +84,7 @@ class Retries:
         return None
 
     def _pay(self, failure: Failure, now: float) -> bool:
-        """Count a repeat and take its token from the retry budget; false when that is not possible. Some waits are free."""
+        """Count a repeat and take its token from the retry budget; false if not possible. Some waits are free."""
         if is_free_wait(failure.error) and self._free_waits < FREE_WAITS:
             self._free_waits += 1
             self._uncharged |= {failure.number}
@@ -97,7 +97,7 @@ class Retries:
         return True
 
     def _wait_of(self, failure: Failure, now: float) -> float | None:
-        """Seconds until the candidate may be tried again; `None` when that is too late."""
+        """Seconds until the candidate may be tried again; `None` if too late."""
         wait = retry_wait(self._policy, failure.error, self._repeats, rng=self._rng)
         if wait is None:
             return None

@@ -1,7 +1,7 @@
-"""The state that several processes share: it tells the others what providers state, and takes in what the others tell.
+"""The state that several processes share: facts from providers go to the other processes, and their facts come here.
 
-A mirror: facts of other processes become pauses in the records of this one, so that a call reads nothing but these records.
-Statistics are not shared: one process with a bad network would stop all the others.
+Facts of other processes become pauses in the records of this process, so that a call reads only these records. Statistics are not
+shared: one process with a bad network would stop all the others.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Sharing:
         store.start(self.told)
 
     def tell(self, key: Key, what: str, seconds: float) -> None:
-        """Tell the others what a provider has stated to this process. The key may name a model as it is sent."""
+        """Pass a provider's statement on to the other processes. The key may have the sent name of a model."""
         seconds = min(seconds, LACK_FOR if what.startswith("no ") else QUOTA_PAUSE)  # the store outlives a process
         until = self._now() + seconds
         scope = self._scope(key[0])
@@ -79,7 +79,7 @@ class Sharing:
             self.pending[fact.scope, fact.model, fact.what] = until
 
     def settle(self, now: float) -> bool:
-        """Look whether this process uses the accounts of pending facts by now; true when it does for any."""
+        """Apply pending facts whose accounts this process uses by now; true if there was any."""
         if now < self._look_at:
             return False
         self._look_at = now + LOOK_AGAIN
@@ -91,7 +91,7 @@ class Sharing:
         return found
 
     def _is_news(self, place: About, until: float, seconds: float) -> bool:
-        """Remember a fact; false for one that adds little to what is known. All calls under way are refused at about once."""
+        """Remember a fact; false if it adds little, since all running calls are refused at about the same time."""
         if place[2] == FORGIVEN:
             self._known = {one: end for one, end in self._known.items() if one[0] != place[0]}
             return True

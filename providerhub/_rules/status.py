@@ -1,7 +1,7 @@
 """HTTP status, headers and body of a refused request → one error of the tree.
 
 The classes are those of the table in `docs/explanation/retrying.md`. Vendors use statuses differently (429 for a used-up quota,
-400 for an unknown model), so a code or a phrase in the body outranks the status: `refusals.toml` lists them.
+400 for an unknown model), so a code or a phrase in the body takes precedence over the status: `refusals.toml` lists them.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def _retry_info(text: str, *, in_words: bool) -> float | None:
-    """Return the seconds that Google states in the error's details, anywhere in the body; else those that the words name."""
+    """Return the seconds in the details of a Google error, or else in the text of the message."""
     match = re.search(_RETRY_INFO, text)
     value = _number(match[1]) if match else None
     if value is not None and math.isfinite(value):
@@ -250,7 +250,7 @@ def _kind(status: int, said: _Said) -> type[errors.ProviderError]:
 
 
 def _hint(kind: type[errors.ProviderError], status: int, asked: str) -> str:
-    """The remedy for a refusal whose own text seldom names it."""
+    """The fix for a refusal whose own text seldom names it."""
     if status == 407:
         return "; the proxy refuses the request: check the user name and the password in `proxies`"
     if kind is errors.ProtocolError and status in {404, 405}:
