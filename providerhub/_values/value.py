@@ -22,6 +22,13 @@ _ELSEWHERE = {
 }  # fmt: skip
 
 
+def _meant(value: Any, name: str) -> Any:
+    """Stands for `__getattr__`, which slows every other attribute of a class down: only classes of answers have it."""
+    field = _ELSEWHERE.get(name)
+    hint = f"; did you mean {field!r}?" if hasattr(type(value), field or " ") else ""
+    raise AttributeError(f"{type(value).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=value)
+
+
 class _Waiting:
     """Stands for a part that attrs has not made yet."""
 
@@ -62,6 +69,8 @@ def _frozen(**how: Any) -> Callable[[type], type]:
                     delattr(found, part)
 
         body |= {part: _Waiting(make, part) for part in _PARTS}
+        if not set(names).isdisjoint(_ELSEWHERE.values()):
+            body["__getattr__"] = _meant
         has_weak = any("__weakref__" in vars(base) for base in plain.__mro__[1:])
         body["__slots__"] = names if has_weak else [*names, "__weakref__"]
         found = type(plain)(plain.__name__, plain.__bases__, body)
@@ -92,13 +101,6 @@ class Value:
         cls.__setstate__ = cls.__setstate__  # type: ignore[method-assign]
         if cls.__module__.startswith(f"{__package__}."):
             public(cls)
-
-    if not TYPE_CHECKING:  # a checker would take any name
-
-        def __getattr__(self, name: str) -> Any:
-            field = _ELSEWHERE.get(name)
-            hint = f"; did you mean {field!r}?" if hasattr(type(self), field or " ") else ""
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
     def __setattr__(self, _name: str, _value: object) -> None:
         raise attrs.exceptions.FrozenInstanceError
