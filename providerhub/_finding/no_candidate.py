@@ -33,8 +33,11 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     is_unknown = is_pin and first not in registry.names()
     pin = f"; {first!r} is not an installed provider{_installed(registry, first)}" if is_unknown else ""
     near = next((found for names in (ready, known) for word in (model, rest) if (found := _near(word, names))), [])
+    kin = model.partition("-")[0]
     if near and near[0].lower() == model.lower():
         fix = f"; did you mean {near[0]!r}?"
+    elif kin in registry.names() and not vendor_of(model) and not (near and near[0].startswith(kin)):
+        fix = f"; did you mean {f'{kin}/{model}'!r}?"
     if fix := fix or (pin if "(" not in pin else ""):
         return errors.ModelNotFoundError(f"no provider has the model {model!r}{fix}")
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
@@ -143,6 +146,8 @@ def _unlisted(instance: Instance) -> str:
         return f"{instance.name} {_LISTLESS}: {instance.list.error}{_address(instance)}"
     if instance.can_list and instance.list.listed_at is None:
         return f"{instance.name} has not listed its models yet: a call asks it, and so does Hub.refresh()"
+    if instance.can_list and not instance.models:
+        return f"{instance.name} lists no models: check that its server runs and has some"
     return ""
 
 
@@ -172,7 +177,11 @@ def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> e
     if reasons == {"conflict"}:
         error = errors.AmbiguousProviderError(f"{asked}: two distributions offer the provider\n{listing}")
     elif reasons == {"not configured"}:
-        error = errors.ConfigurationError(f"{asked}: the provider is not configured\n{listing}")
+        if len(relevant) == 1:
+            message = f"{asked}: the provider {relevant[0].provider!r} is not configured: {relevant[0].detail}"
+        else:
+            message = f"{asked}: the providers are not configured\n{listing}"
+        error = errors.ConfigurationError(message)
     elif reasons == {"key rejected"}:
         message = f"{asked}: the provider has rejected the key, and the key has not changed since\n{listing}"
         error = errors.AuthenticationError(message, provider=next(skip.provider for skip in relevant if skip.provider))

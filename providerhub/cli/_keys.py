@@ -48,7 +48,9 @@ def list_(*, everything: bool, as_json: bool) -> None:
         screen.data([dict(zip(("provider", "key", "from"), row, strict=True)) for row in rows])
     elif rows:
         screen.table(("provider", "key", "from"), rows)
-    if len(rows) < len(found):
+    if not found:
+        screen.line(f"No installed provider takes a key; try: {INSTALL_HINT}", err=True)
+    elif len(rows) < len(found):
         screen.line(f"{len(found) - len(rows)} more providers take a key, and have none; --all lists them", err=True)
 
 

@@ -130,6 +130,11 @@ def test_the_list_names_the_place_of_each_key(cli, settings_file, no_ring, monke
     assert CANARY not in result.output
 
 
+def test_the_list_without_any_plugin_says_what_to_install(cli, monkeypatch):
+    monkeypatch.setenv("PROVIDERHUB_DISABLE_AUTOLOAD", "1")
+    assert "pip install providerhub-openai" in cli("keys", "list").stderr
+
+
 def test_a_variable_that_outranks_a_key_is_named(cli, settings_file, no_ring, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
     result = cli("keys", "set", "openai", input=CANARY)

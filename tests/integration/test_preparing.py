@@ -419,6 +419,14 @@ def test_the_event_loop_goes_on_while_a_service_lists_its_models(lister):
 
 
 @WAYS
+def test_a_service_that_lists_no_models_is_named_for_a_model_that_no_provider_has(lister, way):
+    hub = lister(lambda config: [])
+    hub.register(ProviderInfo(name="local", discover="listing_module:discover"), Fine())
+    with pytest.raises(ModelNotFoundError, match="local lists no models: check that its server runs and has some"):
+        _ask(hub, way, "unknown", "Hello")
+
+
+@WAYS
 def test_a_discover_function_without_deadline_does_not_outlast_the_call(lister, way):
     may_end = threading.Event()
     with pytest.raises(ProviderTimeoutError, match="p could not list its models"):

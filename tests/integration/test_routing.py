@@ -254,6 +254,7 @@ def test_the_beginning_of_many_names_is_no_suggestion(scripted):
     [
         ("claude-sonnet-4-5", "no provider has the model 'claude-sonnet-4-5'; try: pip install providerhub-anthropic"),
         ("a:m", "no provider has the model 'a:m'; did you mean 'a/m'?"),
+        ("a-large", "no provider has the model 'a-large'; did you mean 'a/a-large'?"),
         ("groq/llama-3.3-70b", "; 'groq' is not an installed provider: pip install providerhub-compatible"),
         ("gemini/gemini-2.5-flash", "; 'gemini' is not an installed provider: pip install providerhub-gemini"),
     ],
@@ -454,6 +455,14 @@ def test_a_provider_without_its_key_is_left_out_and_another_answers(scripted):
     (skip,) = hub.explain("m").skipped
     assert (skip.provider, skip.reason) == ("acme", "not configured")
     assert "ACME_API_KEY" in skip.detail
+
+
+def test_one_provider_without_its_key_is_named_with_the_variable(scripted):
+    hub = _hub(scripted, {})
+    hub.register(ProviderInfo(name="acme", models=("m",), needs_auth=True), scripted())
+    said = r"^m: the provider 'acme' is not configured: set api_key \(environment variable ACME_API_KEY\)$"
+    with pytest.raises(ConfigurationError, match=said):
+        hub.complete("m", "x")
 
 
 def test_models_in_a_config_are_added_to_the_declared_ones(scripted):
