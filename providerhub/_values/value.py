@@ -120,7 +120,7 @@ class Value:
     @reprlib.recursive_repr()
     def __repr__(self) -> str:
         shown = ((field, getattr(self, field.name)) for field in self.__attrs_attrs__ if field.repr)
-        fields = (f"{field.name}={value!r}" for field, value in shown if not _is_default(field, value))
+        fields = (f"{field.name}={value!r}" for field, value in shown if not _is_empty(field, value))
         return f"{type(self).__qualname__}({', '.join(fields)})"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -154,10 +154,11 @@ def _default(field: attrs.Attribute[Any]) -> Any:
     return converter(default.factory() if isinstance(default, attrs.Factory) else default)  # type: ignore[arg-type]
 
 
-def _is_default(field: attrs.Attribute[Any], value: Any) -> bool:
-    """Whether a value need not be shown. The types come first: an array does not compare with `None`."""
-    default = None if field.default is attrs.NOTHING else _default(field)
-    return field.default is not attrs.NOTHING and type(value) is type(default) and bool(value == default)
+def _is_empty(field: attrs.Attribute[Any], value: Any) -> bool:
+    """Whether a value is a default that says nothing. The types come first: an array has no truth value."""
+    default = field.default if field.default is attrs.NOTHING else _default(field)
+    says = isinstance(default, str | int | float) and bool(default)
+    return type(value) is type(default) and not says and bool(value == default)
 
 
 def public(thing: _T) -> _T:

@@ -10,6 +10,7 @@ from providerhub import (
     Attempt,
     Candidate,
     Completion,
+    Finish,
     ModelInfo,
     ProviderConfig,
     Restarted,
@@ -53,10 +54,12 @@ class Odd:
     __hash__ = None
 
 
-def test_a_value_shows_the_fields_that_differ_from_their_defaults():
+def test_a_value_shows_no_empty_defaults():
+    assert repr(Timeout(total=3)).startswith("Timeout(connect=")
+    assert repr(Finish()) == "Finish(reason='stop')"
     assert repr(Completion("x", usage=Usage(1, 0))) == "Completion(text='x', usage=Usage(input_tokens=1, output_tokens=0))"
     assert "parsed=<" in repr(Completion(parsed=Odd()))
-    assert repr(ModelInfo("m", supports_tools=False)) == "ModelInfo(name='m', supports_tools=False)"
+    assert repr(ModelInfo("m", supports_tools=False)) == "ModelInfo(name='m', supports_tools=False, price_currency='USD')"
     assert repr(Skip("acme", "", "blocked")) == "Skip(provider='acme', model='', reason='blocked')"
     assert repr(Drain()) == "Drain()"
 
