@@ -35,6 +35,23 @@ class PromptThread(threading.Thread):
             super().join(timeout)
 
 
+def has_begun(thread: threading.Thread) -> bool:
+    """Start a thread; false when the system has none to give now. Raises `RuntimeError` when the program ends: none will come."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        refuse_at_end(error)
+        return False
+    return True
+
+
+def refuse_at_end(error: RuntimeError) -> None:
+    """Raise an error that names the fix, if a thread did not start because the program ends. Python 3.12 then starts none."""
+    if not threading.main_thread().is_alive():
+        msg = "this Python starts no thread when the program ends; make the call before that, not in a function of `atexit`"
+        raise RuntimeError(msg) from error
+
+
 def renewed_at_fork(found: Renewed) -> Renewed:
     """Let a forked process renew a lock, or an object with `_at_fork_reinit`: the thread that holds it does not exist there."""
     _renewed.add(found)

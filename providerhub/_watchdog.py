@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from providerhub._log import log as _log
+from providerhub._threads import refuse_at_end
 
 _LONGEST_WAIT = 3600.0
 """Seconds. The platform limits how long a wait may be."""
@@ -92,6 +93,7 @@ class Watchdog:
                 try:
                     self._thread.start()
                 except RuntimeError as error:
+                    refuse_at_end(error)
                     raise OSError(f"no thread can be started to watch the timeouts: {error}") from error
             else:
                 self._changed.notify()

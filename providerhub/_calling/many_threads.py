@@ -15,7 +15,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from providerhub._threads import PromptThread
+from providerhub._threads import PromptThread, has_begun
 
 Report = Callable[[Any], object]
 
@@ -56,11 +56,8 @@ class Threads(Executor):
     def _begin(self) -> None:
         if len(self._threads) < self._count:
             thread = PromptThread(self._run, f"providerhub-many-{len(self._threads)}")
-            try:
-                thread.start()
-            except RuntimeError:  # a thread that is missing loses no call
-                return
-            self._threads.append(thread)
+            if has_begun(thread):  # a thread that is missing loses no call
+                self._threads.append(thread)
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
@@ -112,11 +109,8 @@ class ThreadInput:
 
     def ask(self) -> bool:
         """Ask for one item. Does not wait for it; false when the system has no thread to give."""
-        if self._thread.ident is None:
-            try:
-                self._thread.start()
-            except RuntimeError:
-                return False
+        if self._thread.ident is None and not has_begun(self._thread):
+            return False
         self._asked.release()
         return True
 

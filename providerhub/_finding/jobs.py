@@ -128,6 +128,9 @@ async def arun_all(jobs: Sequence[Job], seconds: float) -> None:
     wait = _Wait(jobs, seconds)
     while True:
         started = [job.task.start() for job in jobs]
+        if not (all(started) or threading.main_thread().is_alive()):  # Python 3.12 gives no thread to a program that ends
+            for job in (job for job in jobs if job.longest > 0):
+                job.task.run()
         left = wait.left()
         if not left:
             return
