@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any
 
 from providerhub._rules.mapping import UNREADABLE, map_exception
 from providerhub._values import EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request, Timeout
@@ -368,7 +368,11 @@ class WireProvider(Wire):
         try:
             built = self.build(request, call)
         except UNREADABLE as error:
-            _unwritten(self, error)
+            if isinstance(error, ProviderHubError):
+                raise
+            found = map_exception(error, provider=self.http.config.name, model="")
+            found.uncounted = isinstance(found, PluginError)  # no service took part, so none is blamed
+            raise found from error
         return built if isinstance(built, HttpRequest) and not extras else self._rest(built, extras)
 
     def _rest(self, built: object, extras: Mapping[str, Any]) -> Generator[Order, Any, HttpRequest]:
@@ -486,15 +490,6 @@ def _request(order: object, provider: WireProvider) -> HttpRequest:
     if not isinstance(order, HttpRequest):
         raise _wrong(provider, "a generator yielded", order, "yield an HttpRequest or Blocking")
     return order
-
-
-def _unwritten(provider: WireProvider, error: Exception) -> NoReturn:
-    """Raise the error for a request that the plugin could not write. No service took part, so none is blamed."""
-    if isinstance(error, ProviderHubError):
-        raise error
-    found = map_exception(error, provider=provider.http.config.name, model="")
-    found.uncounted = isinstance(found, PluginError)
-    raise found from error
 
 
 def _wrong(provider: WireProvider, what: str, value: object, fix: str) -> PluginError:
