@@ -23,12 +23,11 @@ from functools import partial
 from itertools import takewhile
 from typing import Any, Final
 
-from providerhub._values import ReasoningDelta
+from providerhub._values import Detail, ReasoningDelta
 from providerhub._values.errors import ProviderError
 from providerhub._values.provider import Piece
-from providerhub.wire._chat_answer import PADDING, REASONING, ChatAnswer
+from providerhub.wire._chat_answer import IDENTITY, PADDING, REASONING, ChatAnswer
 from providerhub.wire._json import parse, prepare_stream
-from providerhub.wire.openai_chat import only_text
 
 MAX_UNUSED: Final = 4
 """How many templates in a row may match no chunk before the stream makes no more of them."""
@@ -40,6 +39,8 @@ _PROBE = b"ProbeOfTheTemplate"
 """The made-up text that a template is tried with; letters only."""
 
 _PADDING = re.compile('"(?:{})": ?"'.format("|".join(sorted(PADDING))).encode())
+_ONCE = frozenset(IDENTITY.values())
+"""The details that the same chunk with another text would not give again."""
 _HALF = re.compile("[\ud800-\udfff]").search
 _PLAIN_DELTA = frozenset({"role", "content", "token_id", *REASONING})
 """The keys of a delta that mean the same in each chunk, after any other chunk."""
@@ -48,17 +49,15 @@ _PLAIN_DELTA = frozenset({"role", "content", "token_id", *REASONING})
 class ChunkReader:
     """Reads the chunks of one stream. For each chunk, call `fast`, and `parsed` if that returns `None`; at the end, call `end`.
 
-    Chunks up to the first one that holds text only are read in full, and so are all that hold anything beside text: they say who
-    answers and what stands beside the answer. `parse` parses a chunk into a JSON object.
+    A chunk that gives anything beside one text, and who answers, makes no template. `parse` parses a chunk into a JSON object.
     """
 
-    __slots__ = ("_answer", "_begun", "_left", "_parse", "_reasoning", "_template", "_unused", "_used")
+    __slots__ = ("_answer", "_left", "_parse", "_reasoning", "_template", "_unused", "_used")
 
     def __init__(self, parse: Callable[[bytes], dict[str, Any]] = parse) -> None:
         self._parse = parse
         self._left = PATIENCE
         self._answer = ChatAnswer()
-        self._begun = False  # a chunk of text without a role has been read in full
         self._template: Template | None = None
         self._reasoning = False  # the template's text is reasoning
         self._used = False  # the template has matched a chunk
@@ -87,22 +86,12 @@ class ChunkReader:
         self._left -= 1
         if self._left == 0:
             prepare_stream()
-        is_same = self._begun and not answer.waits and (not (name := chunk.get("id")) or name == answer.name)
-        lone = only_text(chunk)
-        if is_same and lone is not None and _is_whole(lone) and (type(lone) is str or answer.reasoned):
-            if isinstance(lone, ReasoningDelta):
-                answer.reasoned.append(lone.text)
-            self._learn(payload, chunk, lone)
-            return [lone]
         pieces = list(answer.pieces(chunk))
+        said = [piece for piece in pieces if not (type(piece) is Detail and piece.name in _ONCE)]
         if answer.waits:
             self._template = None
-        elif self._begun or lone is not None:
-            self._begun = self._begun or answer.goes_on
-            if len(pieces) == 1 and isinstance(pieces[0], str | ReasoningDelta):
-                lone = pieces[0]
-            if lone is not None and _is_whole(lone):
-                self._learn(payload, chunk, lone)
+        elif len(said) == 1 and isinstance(said[0], str | ReasoningDelta):
+            self._learn(payload, chunk, said[0])
         return pieces
 
     def end(self) -> list[Piece]:
@@ -111,12 +100,12 @@ class ChunkReader:
 
     def _learn(self, payload: bytes, chunk: dict[str, Any], piece: str | ReasoningDelta) -> None:
         # Making a template costs as much as parsing. A stream whose chunks all differ should not pay for one on each chunk.
-        if self._unused >= MAX_UNUSED:
+        text = piece if isinstance(piece, str) else piece.text
+        if self._unused >= MAX_UNUSED or _HALF(text):
             return
         self._unused = 0 if self._used else self._unused + 1
         self._used = False
         self._reasoning = not isinstance(piece, str)
-        text = piece if isinstance(piece, str) else piece.text
         self._template = _learned(payload, text, partial(_text_beside, chunk, text))
 
 
@@ -196,23 +185,18 @@ def _text_beside(chunk: dict[str, Any], text: str, payload: bytes) -> bytes | No
     """Return the text of a payload that differs from a chunk and its text in the text only, and in its padding."""
     try:
         found = parse(payload)
-        delta, of_other = found["choices"][0]["delta"], chunk["choices"][0]["delta"]
-    except (LookupError, TypeError, ProviderError):
+        [choice], [other] = found["choices"], chunk["choices"]  # the texts of further choices add up
+        delta, of_other = choice["delta"], other["delta"]
+    except (LookupError, TypeError, ValueError, ProviderError):
         return None
     changed = [key for key in delta if delta[key] != of_other.get(key)]
     if len(changed) != 1 or of_other[changed[0]] != text or not _PLAIN_DELTA.issuperset(key for key in delta if delta[key]):
         return None
-    other, delta[changed[0]] = delta[changed[0]], text
+    said, delta[changed[0]] = delta[changed[0]], text
     same = all(found.get(key) == chunk.get(key) for key in found.keys() | chunk.keys() if key not in PADDING)
-    return other.encode() if same else None
+    return said.encode() if same else None
 
 
 def _plain(raw: bytes) -> bool:
     """Return whether bytes, valid UTF-8, mean themselves inside a JSON string."""
     return b'"' not in raw and b"\\" not in raw and raw.decode().isprintable()
-
-
-def _is_whole(piece: str | ReasoningDelta) -> bool:
-    """Return whether the text has no half of a character."""
-    text = piece if isinstance(piece, str) else piece.text
-    return text.isascii() or not _HALF(text)

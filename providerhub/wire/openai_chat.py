@@ -10,25 +10,20 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from providerhub._values import Embeddings, ReasoningDelta
+from providerhub._values import Embeddings
 from providerhub._values.errors import ProtocolError
 from providerhub._values.provider import Piece
-from providerhub.wire._chat_answer import FIRST, IDENTITY, REASONING, TOP, ChatAnswer, refuse_error
+from providerhub.wire._chat_answer import ChatAnswer, refuse_error
 from providerhub.wire._chat_beside import usage_of
 from providerhub.wire._chat_request import UNWANTED, reasoning_effort, request_body
 from providerhub.wire._json import parse
 from providerhub.wire._shape import shape_error
 
 __all__ = [
-    "UNWANTED", "ChatAnswer", "answer_pieces", "embeddings", "only_text", "parse",
+    "UNWANTED", "ChatAnswer", "answer_pieces", "embeddings", "parse",
     "reasoning_effort", "refuse_error", "request_body",
     "shape_error", "usage_of",
 ]  # fmt: skip
-
-_ORDINARY = TOP.union(IDENTITY)
-_BESIDE_CHOICE = ("usage", "error")
-_IGNORED = frozenset({"index", "delta", "text", "token_id"})
-_TEXTS = frozenset({"role", "content", "token_id", *REASONING})
 
 
 def embeddings(data: Mapping[str, Any]) -> Embeddings:
@@ -52,35 +47,6 @@ def embeddings(data: Mapping[str, Any]) -> Embeddings:
             raise ProtocolError(msg)
         entries = [entry for _, entry in sorted(zip(map(int, places), entries, strict=True), key=lambda pair: pair[0])]
     return Embeddings([entry.get("embedding") for entry in entries], usage_of(usage) if isinstance(usage, dict) else None)
-
-
-def only_text(chunk: Mapping[str, Any]) -> str | ReasoningDelta | None:
-    """Return the text or the reasoning of a chunk that has nothing else. For such a chunk this is faster than `ChatAnswer`.
-
-    The fields that identify the answer (`id`, `model` and others) are ignored, because an earlier chunk had them.
-
-    Args:
-        chunk: The parsed chunk of a stream.
-
-    Returns:
-        The text; `None` if the chunk has no text or other data too.
-    """
-    try:
-        (choice,) = chunk["choices"]
-        delta = choice["delta"]
-        text = delta.get("content")
-        if not _ORDINARY.issuperset(chunk) or any(map(chunk.get, _BESIDE_CHOICE)) or chunk.get("object") == "error":
-            return None
-        if choice.get("index") not in FIRST or any(map(choice.get, choice.keys() - _IGNORED)):
-            return None
-        if len(delta) > 1 and any(map(delta.get, delta.keys() - _TEXTS)):
-            return None
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
-    thoughts = [said for said in map(delta.get, REASONING) if said] if len(delta) > 1 or text is None else None
-    if not thoughts:
-        return text if type(text) is str and text else None
-    return None if text or any(type(said) is not str for said in thoughts) else ReasoningDelta(thoughts[0])
 
 
 def answer_pieces(answer: Mapping[str, Any]) -> Iterator[Piece]:

@@ -595,6 +595,14 @@ def test_a_text_that_stands_again_after_its_place_gives_no_template():
     assert not reads(reader, payload)
 
 
+def test_a_chunk_with_a_further_answer_gives_no_template():
+    reader = ChunkReader()
+    payload = json.dumps({"choices": [{"delta": {"content": "a"}}, {"index": 1, "delta": {"content": "b"}}]}).encode()
+    assert [reader.parsed(payload), reads(reader, payload), reader.parsed(payload)] == [["a"], False, ["a"]]
+    (choices,) = reader.end()
+    assert choices.value == [{"index": 1, "message": {"content": "bb"}}]
+
+
 def test_a_template_does_not_match_a_shorter_chunk():
     assert Template(b'a"', b'"b').text(b'a"b') is None
     assert Template(b'a"', b'"b').text(b'a""b') == ""
