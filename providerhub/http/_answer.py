@@ -266,9 +266,6 @@ class Answer(BaseAnswer):
                     return
             self._complete = True
 
-    def _is_aborted(self) -> bool:
-        return super()._is_aborted() or self._active.aborted
-
     def _explained(self, error: Exception) -> Exception:
         # The socket's own timeout was faster; its text does not name the phase.
         return self._timer.error() if isinstance(error, TimeoutError) else super()._explained(error)

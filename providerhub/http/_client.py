@@ -53,7 +53,18 @@ class HttpClient(Client):
 
     def send(self, request: HttpRequest, call: CallContext) -> Answer:
         """Send a request and wait for the headers of the answer; see `Client.send`."""
-        return self._exchange(self._prepared(request, call), call)
+        sent = self._prepared(request, call)
+        # Sockets use the system's clock; the call's clock may be a test's.
+        active = ActiveConnection(time.monotonic() + call.remaining(call.timeout.connect))
+        timer = active.timer = AnswerTimer(call, active.abort, stream=request.stream)
+        answer = Answer(call, active, timer, self.body_limit, stream=request.stream)
+        answer.log = self._logged(sent)
+        with self._opening(answer):
+            WATCHDOG.start(timer)
+            self._send(answer, sent, active, call.remaining(timer.first))
+            if not 200 <= answer.status < 300:
+                self._refuse(sent, answer, b"" if answer.status < 400 else answer.peek(ERROR_BODY_LIMIT))
+        return answer
 
     def fetch(self, request: HttpRequest, call: CallContext) -> HttpAnswer:
         """Send a request and read its whole answer; see `Client.fetch`."""
@@ -98,19 +109,6 @@ class HttpClient(Client):
             The answer. Use it in a `with` block.
         """
         return self.send(HttpRequest(path, method="GET"), call)
-
-    def _exchange(self, request: Sent, call: CallContext) -> Answer:
-        # Sockets use the system's clock; the call's clock may be a test's.
-        active = ActiveConnection(time.monotonic() + call.remaining(call.timeout.connect))
-        timer = active.timer = AnswerTimer(call, active.abort, stream=request.stream)
-        answer = Answer(call, active, timer, self.body_limit, stream=request.stream)
-        answer.log = self._logged(request)
-        with self._opening(answer):
-            WATCHDOG.start(timer)
-            self._send(answer, request, active, call.remaining(timer.first))
-            if not 200 <= answer.status < 300:
-                self._refuse(request, answer, b"" if answer.status < 400 else answer.peek(ERROR_BODY_LIMIT))
-        return answer
 
     def close(self) -> None:
         """Close the idle connections. The client can still be used: the next call opens a new connection."""
