@@ -132,3 +132,23 @@ def test_a_connection_that_brings_bytes_while_it_is_idle_is_not_used_again():
 
         assert run(server.url, twice) == [[b"fine", b"fine"]]
         assert server.connected == 2
+
+
+def test_a_call_that_is_cancelled_while_it_waits_for_its_turn_sends_nothing(monkeypatch):
+    async def cancelled(client):
+        await fetched(client)  # so that a connection is open
+        call = CallContext(Timeout(total=60))
+
+        async def wait(_turns):
+            call.cancel()
+            for _ in range(3):  # in which the loop learns of it
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(_session.Turns, "has_room", lambda _turns: False)
+        monkeypatch.setattr(_session.Turns, "wait", wait)
+        await client.fetch(HttpRequest("/", {}), call)
+
+    with FaultServer([*ANSWER, Hold()]) as server:
+        (error,) = run(server.url, cancelled)
+    assert "the call was cancelled" in str(error)
+    assert len(server.requests) == 1
