@@ -208,7 +208,7 @@ def _matches(pattern: str, *names: str) -> bool:
 
 
 def _model_record(view: InstanceView, model: ModelInfo, sources: Mapping[str, str]) -> dict[str, Any]:
-    fields = {**CAPABILITIES, **{name: name for name in ("context_window", *_PRICES)}}
+    fields = {**CAPABILITIES, **{name: name for name in ("context_window", "max_output_tokens", *_PRICES)}}
     return {
         "model": model.name,
         "aliases": list(model.aliases),

@@ -334,7 +334,7 @@ PRICED = """
 [aliases]
 fast = ["acme-1", "gpt-4"]
 [providers.lockchat]
-models = [{ name = "acme-1", price_in = 0.5, price_out = 2, context_window = 128000, aliases = ["a1"] }]
+models = [{ name = "acme-1", price_in = 0.5, price_out = 2, context_window = 128000, max_output_tokens = 4096, aliases = ["a1"] }]
 """
 
 
@@ -348,6 +348,7 @@ def test_models_show_the_user_s_aliases_prices_windows_and_sources(cli, sandbox,
     assert (alias["model"], alias["stands_for"]) == ("fast", ["acme-1", "gpt-4"])
     (model,) = json.loads(cli("models", "lockchat/acme", "--json").stdout)
     assert (model["price_out"], model["context_window"], model["source"]) == (2, 128000, "settings")
+    assert (model["max_output_tokens"], model["sources"]["max_output_tokens"]) == (4096, "settings")
 
 
 @pytest.mark.parametrize(
