@@ -362,6 +362,14 @@ COUNTS = {
         {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 14, "completion_tokens_details": {"reasoning_tokens": 3}},
         {"reasoning_tokens": 3, "stated_total": 14},
     ),
+    "vercel": (
+        {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10, "completion_tokens_details": {"reasoning_tokens": 4}},
+        {"reasoning_tokens": 4, "stated_total": 10},
+    ),
+    "openrouter, estimate": (
+        {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14, "reasoning_tokens": 6},
+        {"reasoning_tokens": 6, "stated_total": 14},
+    ),
 }  # fmt: skip
 
 
