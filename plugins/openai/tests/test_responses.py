@@ -349,6 +349,7 @@ def test_another_api_is_refused_by_name():
     ("message", "hint"),
     [
         ("This model is only supported in v1/responses and not in v1/chat/completions.", 'api = "responses"'),
+        ("Invalid value: 'web_search'. Supported values are: 'function' and 'custom'.", 'api = "responses"'),
         ("Function tools with reasoning_effort are not supported. Please use /v1/responses instead.", 'api = "responses"'),
         ("The model 'x' is not supported with the Responses API.", 'api = "chat"'),
     ],

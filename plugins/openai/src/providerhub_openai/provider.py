@@ -185,6 +185,7 @@ def refusals(name: str) -> tuple[Refusal, ...]:
             phrases=[
                 r"only (?:be )?(?:supported|available|used) (?:in|with|at|by|via) (?:the )?(?:/?v1/)?responses\b",
                 r"use /?v1/responses",
+                r"invalid value: '\w+'\. supported values are: 'function'",  # a tool that the service runs itself
             ],
             hint=f'; set api = "responses" {place}',
         ),
