@@ -161,6 +161,7 @@ class Registry:
         self.plugins = plugins
         self.catalogues = Catalogues()
         self._settings = settings
+        self._environ = ChainMap(dict(settings.variables), os.environ)
         self._instances: dict[str, Instance] = {}
         self._index: Index | None = None
         # Re-entrant: `add` calls `_reset_index`. No plugin's code runs under it.
@@ -251,16 +252,16 @@ class Registry:
             self._travelling = attrs.evolve(self._settings, variables={**variables, **self._settings.variables}), keys
         return self._travelling
 
-    def shared(self) -> tuple[Instance, ...]:
-        """The ready instances that serve calls without a pinned provider."""
-        found = (self.instance(name) for name in self.names() if self._pinned_only(name) is None)
+    def shared(self, *, idle: bool = True) -> tuple[Instance, ...]:
+        """The ready instances that serve calls without a pinned provider; without `idle`, only those that may have models."""
+        names = (name for name in self.names() if idle or not self._is_idle(name))
+        found = (self.instance(name) for name in names if self._pinned_only(name) is None)
         return tuple(instance for instance in found if instance is not None)
 
     def pinned_only(self) -> tuple[Instance, ...]:
         """The configured instances that serve only calls with their name."""
-        environ = ChainMap(dict(self._settings.variables), os.environ)
         infos = {name: info for name in self.names() if (info := self._pinned_only(name)) is not None}
-        found = (self.instance(name) for name, info in infos.items() if not is_surely_missing(info, environ))
+        found = (self.instance(name) for name, info in infos.items() if not is_surely_missing(info, self._environ))
         return tuple(instance for instance in found if instance is not None and not instance.missing)
 
     def plugin_of(self, name: str) -> str:
@@ -388,6 +389,13 @@ class Registry:
             return item if item in self._settings.aliases else self.target(item).model
         return item.name
 
+    def _is_idle(self, name: str) -> bool:
+        """Whether an instance is not made yet, its plugin declares no model, and it surely cannot list any."""
+        if name in self._instances or name in self._settings.providers:
+            return False
+        info = self.record(name).info
+        return info is not None and not info.models and is_surely_missing(info, self._environ)
+
     def _pinned_only(self, name: str) -> ProviderInfo | None:
         """The declaration of an instance that serves only calls with its name. Few of the forty vendors ever get an instance."""
         made = self._instances.get(name)
@@ -422,7 +430,7 @@ class Registry:
         if index is None:
             version = self.version
             with uncollected():  # the declarations of all plugins
-                index = Index((instance.name, instance.models) for instance in self.shared())
+                index = Index((instance.name, instance.models) for instance in self.shared(idle=False))
             with self._lock:
                 # Else a change came during the build, or a plugin that is imported now built it; the next call builds it again.
                 if version == self.version and not self.plugins.needs_import():
