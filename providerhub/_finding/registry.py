@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -161,7 +160,6 @@ class Registry:
         self.plugins = plugins
         self.catalogues = Catalogues()
         self._settings = settings
-        self._environ = ChainMap(dict(settings.variables), os.environ)
         self._instances: dict[str, Instance] = {}
         self._index: Index | None = None
         # Re-entrant: `add` calls `_reset_index`. No plugin's code runs under it.
@@ -254,14 +252,16 @@ class Registry:
 
     def shared(self, *, idle: bool = True) -> tuple[Instance, ...]:
         """The ready instances that serve calls without a pinned provider; without `idle`, only those that may have models."""
-        names = (name for name in self.names() if idle or not self._is_idle(name))
+        environ = {} if idle else self._environ()
+        names = (name for name in self.names() if idle or not self._is_idle(name, environ))
         found = (self.instance(name) for name in names if self._pinned_only(name) is None)
         return tuple(instance for instance in found if instance is not None)
 
     def pinned_only(self) -> tuple[Instance, ...]:
         """The configured instances that serve only calls with their name."""
+        environ = self._environ()
         infos = {name: info for name in self.names() if (info := self._pinned_only(name)) is not None}
-        found = (self.instance(name) for name, info in infos.items() if not is_surely_missing(info, self._environ))
+        found = (self.instance(name) for name, info in infos.items() if not is_surely_missing(info, environ))
         return tuple(instance for instance in found if instance is not None and not instance.missing)
 
     def plugin_of(self, name: str) -> str:
@@ -389,12 +389,16 @@ class Registry:
             return item if item in self._settings.aliases else self.target(item).model
         return item.name
 
-    def _is_idle(self, name: str) -> bool:
+    def _environ(self) -> dict[str, str]:
+        """The variables, in a plain dictionary: `os.environ` converts the text of each name that it is asked for."""
+        return {**os.environ, **self._settings.variables}
+
+    def _is_idle(self, name: str, environ: Mapping[str, str]) -> bool:
         """Whether an instance is not made yet, its plugin declares no model, and it surely cannot list any."""
         if name in self._instances or name in self._settings.providers:
             return False
         info = self.record(name).info
-        return info is not None and not info.models and is_surely_missing(info, self._environ)
+        return info is not None and not info.models and is_surely_missing(info, environ)
 
     def _pinned_only(self, name: str) -> ProviderInfo | None:
         """The declaration of an instance that serves only calls with its name. Few of the forty vendors ever get an instance."""

@@ -21,10 +21,10 @@ class Journal:
     """Records each finished call of a hub. The writer is imported at the end of the first one, so that no answer waits for it.
 
     Args:
-        config: The settings of the journal.
+        config: The settings of the journal; `None`, the default, for the defaults.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config | None = None) -> None:
         self._config = config
         self._put: Callable[[CallRecord], None] | None = None
 
@@ -36,10 +36,11 @@ class Journal:
             call: The record of the call.
         """
         if self._put is None:
+            from providerhub_journal._config import read
             from providerhub_journal._worker import shared
             from providerhub_journal._writer import Writer
 
-            self._put = shared(Writer, self._config).put
+            self._put = shared(Writer, self._config or read({})).put
         self._put(call)
 
 
@@ -59,8 +60,8 @@ def providerhub_join(settings: Settings) -> Any:
         ConfigurationError: A value in `[journal]` is wrong.
     """
     table = settings.journal
-    if not table and program() != COMMAND_LINE:
-        return None
+    if not table:
+        return Journal() if program() == COMMAND_LINE else None
     from providerhub_journal._config import read
 
     config = read(table)
