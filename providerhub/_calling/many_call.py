@@ -68,16 +68,14 @@ def check_many(requests: object, inputs: tuple[type, ...], executor: Any, *, con
 def checked_request(index: int, request: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `complete` that a request holds. Raises `InvalidRequestError` for another shape, or for a stream."""
     if not isinstance(request, Mapping) or not all(isinstance(name, str) for name in request):
-        msg = f"requests[{index}] must be a mapping such as {{'model': ..., 'messages': ...}}, not {type(request).__name__}"
-        raise errors.InvalidRequestError(msg)
-    missing = [name for name in ("model", "messages") if name not in request]
-    if missing:
-        msg = f"requests[{index}] lacks {' and '.join(map(repr, missing))}; its keys are {', '.join(request) or 'none'}"
-        raise errors.InvalidRequestError(msg)
-    if request.get("stream", False) is not False:
-        msg = f"requests[{index}] asks for a stream; many calls give whole answers only, so leave 'stream' out"
-        raise errors.InvalidRequestError(msg)
-    return {name: value for name, value in request.items() if name != "stream"}
+        said = f"must be a mapping such as {{'model': ..., 'messages': ...}}, not {type(request).__name__}"
+    elif missing := [name for name in ("model", "messages") if name not in request]:
+        said = f"lacks {' and '.join(map(repr, missing))}; its keys are {', '.join(request) or 'none'}"
+    elif request.get("stream", False) is not False:
+        said = "asks for a stream; many calls give whole answers only, so leave 'stream' out"
+    else:
+        return {name: value for name, value in request.items() if name != "stream"}
+    raise errors.InvalidRequestError(f"requests[{index}] {said}")
 
 
 def error_of_row(index: int, error: Exception) -> Exception:

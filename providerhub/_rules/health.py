@@ -38,11 +38,6 @@ class Breaker:
         self.open_until: float | None = None
         self.probing = 0
 
-    def enter(self) -> None:
-        """Let a call through. While the breaker is not closed, the call is a probe, and its success closes the breaker."""
-        if self.open_until is not None:
-            self.probing += 1
-
     def release(self) -> None:
         """End a call of the present generation without counting it. Other forced calls may still be running."""
         # A call of a forgotten breaker may have the same generation, and must not make the count negative.
@@ -212,7 +207,7 @@ class Health:
                 if not force and any(_obstacle(record, now) for record in records.values()):
                     return None
                 for record in records.values():
-                    record.breaker.enter()
+                    record.breaker.probing += record.breaker.open_until is not None  # such a call is a probe
                 probes = tuple(key for key, record in records.items() if record.pause_for and not record.probing)
                 for key in probes:
                     records[key].probing = True

@@ -14,6 +14,7 @@ from providerhub._rules.health import RATE_LIMITED
 from providerhub._rules.limits import (
     LONGEST_GRACE,
     MARGIN,
+    MEMORY,
     MINUTE,
     NEVER,
     NO_LIMITS,
@@ -178,7 +179,7 @@ class Lane:
             self._next = max(self._next, now) + interval
         if self.throttle is not None:
             self.throttle.began(number, now)
-        return None if self._tokens is None else self._tokens.reserve(now, tokens)
+        return None if self._tokens is None else self._tokens.add(now, min(tokens, self._tokens.tpm))
 
     def leave(self, place: Place, second: Second | None, back: Back) -> None:
         self.in_use -= 1
@@ -192,7 +193,7 @@ class Lane:
             self.throttle.decided(place.number, refused=False if back.sent else None)
         used = back.used if back.sent else 0.0
         if second is not None and self._tokens is not None and used is not None:
-            self._tokens.correct(second, place.tokens, used)
+            second.amount += used - min(place.tokens, self._tokens.tpm)  # in place of the reservation
 
     def record(self, provider: str, model: str, now: float) -> HealthRecord:
         throttle, limits = self.throttle, self.limits
@@ -262,7 +263,7 @@ class Desk:
         While calls wait, a learned rate continues to rise instead, since all calls at once would be refused.
         """
         for entry, lane in tuple(self.throttled.items()):
-            if lane.throttle is not None and lane.throttle.is_over(now) and lane.head() is None:
+            if lane.throttle is not None and now >= lane.throttle.until + MEMORY and lane.head() is None:
                 del self.throttled[entry]
                 lane.throttle = None
                 self.update()

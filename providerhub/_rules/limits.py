@@ -84,12 +84,12 @@ class TokenWindow(Seconds):
 
     def __init__(self, tpm: float) -> None:
         super().__init__()
-        self._tpm = tpm
+        self.tpm = tpm
 
     def due(self, now: float, tokens: float) -> float:
         """The time from which a call with some tokens may start; at most the whole `tpm` is needed."""
         counted = [second for second in self if _end(second) > now]
-        excess = sum(second.amount for second in counted) + min(tokens, self._tpm) - self._tpm
+        excess = sum(second.amount for second in counted) + min(tokens, self.tpm) - self.tpm
         due = NEVER
         for second in counted:
             if excess <= 0:
@@ -97,13 +97,6 @@ class TokenWindow(Seconds):
             excess -= second.amount
             due = _end(second)
         return due
-
-    def reserve(self, now: float, tokens: float) -> Second:
-        """Reserve tokens, at most the whole `tpm`. Return the second that holds them, for `correct`."""
-        return self.add(now, min(tokens, self._tpm))
-
-    def correct(self, second: Second, reserved: float, used: float) -> None:
-        second.amount += used - min(reserved, self._tpm)
 
 
 def _end(second: Second) -> float:
@@ -184,9 +177,6 @@ class Throttle:
             return None
         rising = now - self.until - self._patience
         return self._rate if rising <= 0 else self._rate * 2.0 ** min(rising / (2 * self._patience), 60)
-
-    def is_over(self, now: float) -> bool:
-        return now >= self.until + MEMORY
 
     def due(self, now: float) -> float:
         """The time from which pause and slow start allow the next call."""
