@@ -1,1 +1,1 @@
-"""One call: its arguments, its attempts, and the answer in the caller's hands."""
+"""One call: its arguments, its attempts, and its answer."""

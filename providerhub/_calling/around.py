@@ -115,7 +115,7 @@ class Around:
         return await result if isawaitable(result) else result
 
     def _changed(self, spec: CallSpec, request: Request) -> CallSpec:
-        """The call with another request, which is checked as the caller's was."""
+        """The call with a changed request, which is checked like the caller's request."""
         old = spec.request
         if request is old:
             return spec
@@ -193,7 +193,7 @@ class Replay:
 
 
 def events_of(answer: Completion) -> Iterator[Event]:
-    """The events of a whole answer, from which it can be gathered again."""
+    """The events of a whole answer, from which the answer can be assembled again."""
     if answer.reasoning:
         yield ReasoningDelta(answer.reasoning)
     if answer.text:
@@ -214,13 +214,13 @@ def events_of(answer: Completion) -> Iterator[Event]:
 
 
 class _Told:
-    """Tells the observers of a call which a callable around it answered or refused itself: nothing else tells of it."""
+    """Tells the observers about a call that a callable around it answered or refused."""
 
     def __init__(self, observers: Observers | None, spec: CallSpec, answer: Callable[[CallSpec], Any]) -> None:
         self._observers, self._spec, self._answer = observers, spec, answer
 
     def answer(self, spec: CallSpec) -> Any:
-        """Make the call itself, whose own records then tell of it."""
+        """Make the call itself, which then tells the observers."""
         self._observers = None
         return self._answer(spec)
 

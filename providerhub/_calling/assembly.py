@@ -48,14 +48,14 @@ class Assembly:
         self._tools: dict[int, _Call] = {}
         self._media: list[Media] = []
         self.beside: dict[str, Any] | None = None
-        """The fields of the completion that few answers have; `None` until one of them comes."""
+        """The rare fields of the completion; `None` until one of them comes."""
         self.usage: Usage | None = None
         self.finish: Finish | None = None
         self.content = False
         self.as_event: Callable[[Piece], Event] = event_of  # makes the event of a piece that is handed over to the caller
 
     def carried_on(self) -> Self:
-        """Go on with the pieces of another attempt, which continues the text; return the assembly itself."""
+        """Go on with the pieces of another attempt that continues the text. Return the assembly itself."""
         self._offset = len("".join(self.text))
         self.as_event = self._moved
         self.usage = None
@@ -93,7 +93,7 @@ class Assembly:
 
     @property
     def size(self) -> int:
-        """The bytes of all that the model wrote so far, as UTF-8: at least as many as its tokens."""
+        """The bytes of the model's output so far, as UTF-8: an upper bound of its tokens."""
         calls = [text for call in self._tools.values() for text in (call.name, *call.arguments)]
         return sum(len(t.encode("utf-8", "surrogatepass")) for t in (*self.text, *self._reasoning, *self._refusal, *calls))
 
@@ -103,7 +103,7 @@ class Assembly:
         return not self.content and not self.text and self.finish is None
 
     def completion(self, provider: str, model: str, route: Route, request_id: str = "") -> Completion:
-        """The answer so far. `request_id` is that of the headers, for an answer that does not name another one."""
+        """The answer so far. `request_id` comes from the headers, and is used if the answer has none."""
         tools = self._called() if self._tools else ()
         reason = said = None
         if self.finish:
@@ -126,7 +126,7 @@ class Assembly:
         )  # fmt: skip
 
     def _called(self) -> tuple[ToolCall, ...]:
-        """The tool calls, each with an identifier of its own and with arguments: `{}` where the model wrote none."""
+        """The tool calls, each with a unique identifier and with arguments: `{}` if the model wrote none."""
         taken: set[str] = set()
         for _, call in sorted(self._tools.items()):
             if not call.id or call.id in taken:
@@ -208,7 +208,7 @@ class Assembly:
 
 
 _NAMES = {"id", "model", "request_id"}
-"""The details that are texts; a service may write a number. The journal and telemetry keep them."""
+"""The details that must be texts, since the journal and telemetry keep them; a service may send a number."""
 
 
 class _Call:
@@ -221,7 +221,7 @@ class _Call:
 
 
 def _joined(pieces: list[str]) -> str:
-    """Join the pieces of a text, and the halves of a character that a plugin has cut apart."""
+    """Join the pieces of a text, and the halves of a character that a plugin has split."""
     text = "".join(pieces)
     if not text.isascii():
         try:
@@ -244,11 +244,11 @@ _counts = attrgetter(*_COUNTS, "cost")
 _USUAL = {int, type(None)}
 
 MOST_COUNT = 10**12
-"""The most tokens, and the highest cost, that an answer can have. Budgets, limits and journals could not add up more."""
+"""The maximum tokens and cost of an answer. Budgets, limits and journals could not add up more."""
 
 
 def _believed(usage: Usage) -> Usage:
-    """The counts without those that no answer can have, which would refill a budget or end it. They stay in `others`."""
+    """The counts without impossible values, which would refill or empty a budget. They stay in `others`."""
     wrong = [name for name in (*_COUNTS, "cost") if not 0 <= (getattr(usage, name) or 0) <= MOST_COUNT]
     _log.warning("counts that no answer can have are left out: %s", ", ".join(wrong))
     nothing: dict[str, Any] = dict.fromkeys(wrong)
@@ -264,7 +264,7 @@ _FIELDS: Mapping[type, Mapping[str, Check]] = {
     Detail: {"name": TEXT},
     Finish: {"reason": _TEXT, "said": _TEXT},
 }
-"""Event → field → check. The events themselves check nothing, since the toolkit makes thousands of right ones."""
+"""Event → field → check. The event classes check nothing, since the toolkit makes thousands of correct events."""
 
 
 def _check(piece: object) -> None:

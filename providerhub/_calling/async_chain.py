@@ -1,7 +1,7 @@
-"""The asynchronous driver: it works in the caller's own task.
+"""The asynchronous driver, which runs in the caller's own task.
 
-A provider with `astream` is awaited. Any other provider works in a thread of its own (`pump`). No event loop is started here.
-Only hedged attempts are tasks of their own.
+A provider with `astream` is awaited. Any other provider runs in a separate thread (`pump`). Only parallel attempts are separate
+tasks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from providerhub._values.errors import PluginError, ProviderConnectionError
 from providerhub._values.provider import CallContext, Piece
 
 GRACE = 0.1
-"""Seconds that a failed or cancelled call waits for a provider's thread; one that ignores its `CallContext` may take longer."""
+"""Seconds that a failed or cancelled call waits for a provider's thread, which may ignore its `CallContext`."""
 
 Attempt = RunningAttempt[AsyncIterator[Piece], "asyncio.Future[PullResult]"]
 
@@ -43,7 +43,7 @@ class AsyncChain(Driver[Attempt]):
     _supervisor: asyncio.Task[None] | None = None
 
     async def run(self, running: Running) -> None:
-        """Go on until the answer is whole (no streaming) or its first content is there; till then a call of `running`."""
+        """Run until the whole answer (without streaming) or the first content; until then the call is in `running`."""
         self._loop = running_loop()
         try:
             running.calls.add(self)
@@ -57,14 +57,14 @@ class AsyncChain(Driver[Attempt]):
             running.calls.discard(self)
 
     def stop(self) -> None:
-        """Give the call up from any thread. Its own task then cuts the attempts."""
+        """Cancel the call from any thread. Its own task then ends the attempts."""
         self._stopped = True
         self._wake()
         with contextlib.suppress(RuntimeError):  # its event loop is closed
             self._loop.call_soon_threadsafe(self._cut_others, None)
 
     async def read(self, *, as_text: bool) -> AsyncIterator[Any]:  # noqa: C901, PLR0912 -- a token must not pay for more calls
-        """Hand the committed stream over: each non-empty text with `as_text`, otherwise each event."""
+        """Yield the committed stream: each non-empty text with `as_text`, otherwise each event."""
         self.refuse_lost()
         # Without the loop, Python up to 3.11 looks for it again at each piece.
         current_task = partial(asyncio.current_task, self._loop)
@@ -122,7 +122,7 @@ class AsyncChain(Driver[Attempt]):
         await self._settled(seconds)
 
     def refuse_lost(self) -> None:
-        """Refuse another event loop too: the first one may have closed what is read here."""
+        """Refuse another event loop too, since the first loop may have closed the connection."""
         if not self.done and running_loop() is not self._loop:
             self.abandon()
         super().refuse_lost()
@@ -155,7 +155,7 @@ class AsyncChain(Driver[Attempt]):
         return True
 
     def _take_over(self, attempt: Attempt) -> None:
-        """Let a task carry the call on beside its first attempt, which the caller's own task pulls."""
+        """Let a task continue the call in parallel to its first attempt, which the caller's own task pulls."""
         if self.done or attempt.runner is not None:
             return
         attempt.runner = self._loop.create_future()
@@ -194,7 +194,7 @@ class AsyncChain(Driver[Attempt]):
         return False
 
     def _own(self, error: BaseException, attempt: Attempt, cancelling: int) -> Exception:
-        """The failure of an attempt that an exception means. Raises the exception where the caller was cancelled."""
+        """The failure of an attempt for an exception. Raises the exception if the caller was cancelled."""
         try:
             attempt.task = None  # nothing is awaited here any more
             task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]  # as above
@@ -264,7 +264,7 @@ class AsyncChain(Driver[Attempt]):
             self.abandon()
 
     def abandon(self) -> None:
-        """Give the call up: release the connection and leave the breaker as it is. A second call does nothing."""
+        """Cancel the call: release the connection, without effect on the breaker. A second call does nothing."""
         if self._supervisor is not None:
             self._supervisor.cancel()
         super().abandon()
@@ -335,7 +335,7 @@ async def _finished(steps: Steps[Result]) -> Result:
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """The running event loop. Raises `RuntimeError` where there is none, as under trio."""
+    """The running event loop. Raises `RuntimeError` without a loop, as under trio."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""One attempt under way, the calls under way, and the parts of a hub that they use."""
+"""A running attempt, the running calls, and the parts of a hub that they use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Runner = TypeVar("Runner")  # the thread or task that pulls an attempt in a race
 
 
 _USUAL_TARIFFS = {"default", "standard", "auto", "on_demand"}
-"""The names of the usual tariffs, for which the prices are. Others, such as `"flex"` and `"priority"`, have other prices."""
+"""The names of the usual tariffs. Other tariffs, such as `"flex"` and `"priority"`, have other prices."""
 
 PullResult = bool | Exception  # how a pull ended: true at the first content of a stream, false at the end, else the exception
 
@@ -64,12 +64,12 @@ class RunningAttempt(Generic[Pieces, Runner]):
 
 
 POLL = 0.2
-"""Seconds. A wait in the caller's thread is made of waits of this length, since a signal that comes in the instant before a wait
-is noticed after it, and no signal ends a wait under Windows."""
+"""Seconds. A wait in the caller's thread consists of waits of this length: Python notices a signal just before a wait only after
+it, and under Windows no signal ends a wait."""
 
 
 class Running:
-    """The calls under way in this process, so that they can be given up. It pickles as an empty one. Thread-safe."""
+    """The running calls of this process, so that they can be cancelled. Pickles as an empty object. Thread-safe."""
 
     def __init__(self) -> None:
         self.calls: set[Any] = set()  # The calls without an answer so far. Each call adds itself, and `stop` calls its `stop()`.
@@ -82,7 +82,7 @@ class Running:
 
     @contextlib.contextmanager
     def holding(self, call: Any) -> Iterator[None]:
-        """Let `stop` and `forgive` end the wait of a call: its methods `stop()` and `forgiven(provider)`, in any thread."""
+        """Let `stop` and `forgive` call `stop()` and `forgiven(provider)` of a call, in any thread, to end its wait."""
         self._waiting.add(call)
         if self.is_over:
             call.stop()
@@ -123,8 +123,8 @@ CLOSED = "this hub is closed: call it before close(), or inside the `with` block
 """The message of a call of a closed hub."""
 
 ENDED = "this hub is closed, and the call had no answer yet: close a hub after its calls"
-"""The message of a call that was under way when the hub was closed."""
+"""The message of a call that was running when the hub was closed."""
 
 
 class StoppedError(Exception):
-    """Another thread gave the call up. The thread that made the call ends with this error, which reaches no caller."""
+    """Another thread cancelled the call. The thread of the call ends with this error, which reaches no caller."""

@@ -1,7 +1,7 @@
-"""The synchronous driver: it works in the caller's own thread. Further attempts beside a slow one have threads of their own.
+"""The synchronous driver, which runs in the caller's own thread. Parallel attempts have separate threads.
 
-When the first attempt has had no content for its share of the time, a supervisor's thread begins, and carries the call on: it
-asks the next candidate in one more thread, and waits for the first that has content.
+When the first attempt has no content after its share of the time, a supervisor's thread continues the call: it asks the next
+candidate in another thread, and waits for the first content.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from providerhub._values.provider import Piece
 from providerhub._watchdog import WATCHDOG, Timer
 
 _LONGEST_DOZE = 0.2 if sys.platform == "win32" else LONGEST_SLEEP
-"""Seconds of one part of a wait. Under Windows no signal ends such a part, so that Ctrl-C waits for its end."""
+"""Seconds of one part of a wait. Under Windows, Ctrl-C waits for the end of the part."""
 
 _numbers = itertools.count(1)
 
@@ -35,10 +35,10 @@ GRACE = 1.0  # seconds that an interrupted call waits for its supervisor's threa
 
 
 class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
-    """An attempt in a thread. Until it is slow it is a timer of the watchdog, with no lock and no cycle of references.
+    """An attempt in a thread. Until the attempt is slow, it is only a timer of the watchdog.
 
-    `armed` holds the context of the call, and the function that carries it on. One thread alone can take them out, and decides
-    with that whether the attempt was fast.
+    `armed` holds the context of the call, and the function that continues it. Only one thread can take them out; this decides
+    whether the attempt was fast.
     """
 
     armed: list[tuple[contextvars.Context, Callable[[], None]]]
@@ -47,7 +47,7 @@ class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
     _error: BaseException | None = None
 
     def fire(self) -> bool:
-        """Begin a supervisor, unless content has come; true if it has begun. Otherwise the attempt goes on alone."""
+        """Begin a supervisor, unless content has come; true if it has begun."""
         if self.call.content_at is None:
             self._over = threading.Event()
             thread = PromptThread(self._carry_on, f"providerhub-supervisor-{next(_numbers)}")
@@ -57,7 +57,7 @@ class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
         return False
 
     def _carry_on(self) -> None:
-        """Carry the call on in the supervisor's thread, unless this first attempt has ended."""
+        """Continue the call in the supervisor's thread, unless this first attempt has ended."""
         try:
             context, take_over = self.armed.pop()
         except IndexError:
@@ -71,7 +71,10 @@ class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
             self._over.set()
 
     def join(self, interrupted: Callable[[BaseException], object]) -> None:
-        """Wait, in the caller's thread, for the call's commit point or end. `interrupted` gets an exception that ends this."""
+        """Wait, in the caller's thread, for the call's commit point or end.
+
+        `interrupted` gets an exception that ends the wait.
+        """
         try:
             self._over.wait()
         except BaseException as error:
@@ -84,7 +87,7 @@ class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
             raise self._error
 
     def drop(self) -> None:
-        """Cancel the attempt, which the caller's thread pulls and closes."""
+        """Cancel the attempt. The caller's thread pulls and closes it."""
         self._is_dropped = True
         self.call.cancel()
 
@@ -103,7 +106,7 @@ class Runner(threading.Thread):
         self._first: dict[str, str] = {}
 
     def run(self) -> None:
-        """Pull and report. An attempt that was dropped meanwhile is closed here, in the thread where it ran."""
+        """Pull and report. A dropped attempt is closed here, in its own thread."""
         result: PullResult | BaseException
         try:
             result = self._context.run(self._ask, self._attempt)
@@ -128,7 +131,7 @@ class Chain(Driver[Racer]):
     kind = Racer
 
     def run(self, running: Running) -> Generator[Any, bool, None] | None:
-        """Go on until the answer is whole, or return the reader of a stream that has content. Till then a call of `running`."""
+        """Run until the whole answer, or return the reader of a stream with content. Until then the call is in `running`."""
         try:
             running.calls.add(self)
             if running.is_over:
@@ -145,7 +148,7 @@ class Chain(Driver[Racer]):
         return reader
 
     def read(self) -> Generator[Any, bool, None]:  # noqa: C901 -- a token must not pay for calls that would only divide it
-        """Hand the committed stream over: each non-empty text if the second `next` sends true, otherwise each event.
+        """Yield the committed stream: each non-empty text if the second `next` sends true, otherwise each event.
 
         The generator waits at its beginning, so that its end releases the connection even if nothing is read. A `__del__` of the
         call would run at the end of every call, and an interrupt that comes in it would be lost.
@@ -226,7 +229,7 @@ class Chain(Driver[Racer]):
         return ()
 
     def _join_race(self, attempt: Racer, result: PullResult | BaseException) -> None:
-        """Give the supervisor the result of the first attempt, and wait until it has brought the call to its end."""
+        """Give the supervisor the result of the first attempt, and wait until it has ended the call."""
 
         def interrupted(error: BaseException) -> None:
             self.stop()
@@ -331,7 +334,7 @@ class Chain(Driver[Racer]):
 
 
 def _finished(steps: Steps[Result]) -> Result:
-    """Finish the steps of a call whose effects block and yield nothing, and return their result."""
+    """Run the steps of a call, whose effects block and yield nothing, and return the result."""
     try:
         next(steps)
     except StopIteration as end:

@@ -1,9 +1,9 @@
 """One call, written once for both drivers: attempts, races, waits, interruptions and reports.
 
-Everything up to the commit point is a generator here, whose steps are awaited. Threads and an event loop differ only in the
-effects at the top of `Driver`, and in `_work`. The effects of the synchronous driver block and yield nothing, so `Chain`
-finishes such a generator in one step. They are not coroutines, since Python warns of a coroutine that Ctrl-C
-interrupted before its first step. The loops that hand pieces over exist twice, since a token must not pay for more.
+Everything up to the commit point is a generator whose steps are awaited. Threads and an event loop differ only in the effects at
+the top of `Driver`, and in `_work`. The effects of the synchronous driver block and yield nothing, so `Chain` finishes such a
+generator in one step. They are not coroutines, since Python warns of a coroutine that Ctrl-C interrupted before its first step.
+The loops that yield pieces exist twice, to keep the cost of a token low.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ AnAttempt = TypeVar("AnAttempt", bound=RunningAttempt[Any, Any])
 Steps = Generator[Any, Any, Result]  # steps of a call: the awaited futures, and the result at the end
 
 Effect = Iterable[Any]
-"""Steps without a result. An effect that blocks has none: it returns an empty tuple, in a third of the time of a generator."""
+"""Steps without a result. A blocking effect returns an empty tuple, in a third of the time of a generator."""
 
 _INFO = 20  # `logging.INFO`
 
 
 class Driver(Generic[AnAttempt]):
-    """One call under way, until its `deadline` on the hub's clock. A subclass supplies the effects."""
+    """One running call, until its `deadline` on the hub's clock. A subclass supplies the effects."""
 
     kind: Callable[..., AnAttempt]
     # Asks the provider, and pulls to the first content of a stream, else to the end of the answer; sets `attempt.result`. After
@@ -83,7 +83,7 @@ class Driver(Generic[AnAttempt]):
         self._racing = self._committed = self._stopped = self.done = False
 
     def _carry_out(self, order: Order) -> Steps[None]:  # noqa: C901, PLR0912 -- a call must not pay for functions that would divide it
-        """Carry the engine's orders out, up to the commit point or the end of the call. Raises the error of a failed call."""
+        """Execute the engine's orders, up to the commit point or the end of the call. Raises the error of a failed call."""
         while True:
             kind = type(order)
             if kind is Pull:
@@ -128,7 +128,7 @@ class Driver(Generic[AnAttempt]):
         return self._engine.slow(self._now(), answering)
 
     def _pause(self, order: Wait | Queue | Cut | Renew) -> Steps[Order]:
-        """Carry out an order that takes time and asks no provider."""
+        """Execute an order that takes time and asks no provider."""
         if isinstance(order, Cut):
             attempt = next(one for one in self._attempts if one.number == order.number)
             yield from self._close_failed(attempt)
@@ -156,11 +156,11 @@ class Driver(Generic[AnAttempt]):
             self._wake()
 
     def _given_up(self) -> Exception:
-        """The error of a call that was given up, by its reader, by `stop` or by the hub's `close`."""
+        """The error of a call that its reader, `stop` or the hub's `close` cancelled."""
         return RuntimeError(ENDED) if self._stopped and self._services.waiting.is_over else StoppedError()
 
     def _take_turn(self, order: Queue, signal: Any) -> Steps[tuple[Candidate | None, Turn | None]]:
-        """Wait for the first turn at any of the order's candidates. Other calls wait there too: first in, first out."""
+        """Wait for the first turn at any of the order's candidates, first in, first out."""
         pacer, now = self._services.pacer, self._now
         turns: dict[Candidate, Turn] = {}
         chosen: Candidate | None = None
@@ -206,13 +206,16 @@ class Driver(Generic[AnAttempt]):
         return self._next(attempt, result)
 
     def _watch(self, attempt: AnAttempt, slow_after: float = math.inf, begin: Callable[[], bool] | None = None) -> None:
-        """Tell the clock of a test when an attempt is slow, and what then begins; nothing for one that is alone from now on."""
+        """Tell the clock of a test when an attempt is slow, and the function to call then."""
         watch = self._services.watch
         if watch is not None:
             watch(attempt.call, slow_after, begin)
 
     def _timed(self, seconds: float, over: Callable[[], object]) -> contextlib.AbstractContextManager[object]:
-        """Let the clock of a test go on while the attempts of a race rest; it calls `over` after `seconds` without an end."""
+        """Let the time of a test's clock pass while the attempts of a race are silent.
+
+        After `seconds`, the clock calls `over`.
+        """
         race = getattr(self._services.clock, "race", None)
         if race is None:
             return contextlib.nullcontext()
@@ -224,7 +227,7 @@ class Driver(Generic[AnAttempt]):
         yield from self._settle(attempt)
 
     def _mend(self, error: Exception, *, as_text: bool) -> Steps[Iterator[Any]]:
-        """Carry on after an interruption; return what the reader gets first. With `as_text`, no answer must start again."""
+        """Continue after an interruption; return the first pieces for the reader. With `as_text`, no answer may start again."""
         attempt = self._current
         yield from self._close_failed(attempt)
         cause = self._mapped(attempt, error)
@@ -236,7 +239,10 @@ class Driver(Generic[AnAttempt]):
         return shown if as_text else itertools.chain([restarted], shown)
 
     def _seen(self, attempt: RunningAttempt[Any, Any]) -> Callable[[Any], Any]:
-        """Makes the iterator of a stream call the observers of its pieces. It holds no call: a caller may drop a stream."""
+        """Makes the iterator of a stream call the observers of pieces.
+
+        It has no reference to the call, so a caller may drop a stream.
+        """
         report = self.report
         if report is None or not self._request.stream or not report.wants("providerhub_chunk"):
             return lambda pieces: pieces
@@ -286,14 +292,14 @@ class Driver(Generic[AnAttempt]):
         return self._engine.route
 
     def stop(self) -> None:
-        """Give the call up from another thread. It ends with `StoppedError`, and nothing is counted. A wait ends at once."""
+        """Cancel the call from another thread. It ends with `StoppedError`, and nothing is counted. A wait ends at once."""
         self._stopped = True
         self._wake()
         for attempt in tuple(self._attempts):
             attempt.call.cancel()
 
     def abandon(self) -> None:
-        """Give the call up: release the connection and leave the breaker as it is. A second call does nothing."""
+        """Cancel the call: release the connection, without effect on the breaker. A second call does nothing."""
         if self.done:
             return
         self.done = self.is_lost = True
@@ -308,7 +314,7 @@ class Driver(Generic[AnAttempt]):
         self.is_lost = False
 
     def refuse_lost(self) -> None:
-        """Raise for a reader whose rest is lost: for it, that would look like the end of the answer."""
+        """Raise an error if the rest of the stream is lost, which would look like the end of the answer."""
         if self.is_lost:
             msg = "the rest of this stream is lost: its reading was cancelled, or it is read in another event loop than the one"
             raise RuntimeError(f"{msg} that called acomplete(); `completion` has the answer so far")
@@ -363,7 +369,7 @@ class Driver(Generic[AnAttempt]):
         return ()
 
     def _request_for(self, attempt: AnAttempt) -> Request:
-        """The request as one candidate gets it: its own model name and options, and the partial text of a broken stream."""
+        """The request for one candidate: its own model name and options, and the partial text of a broken stream."""
         request, candidate = self._request, attempt.candidate
         options = self._spec.options_for(candidate.provider) if self._spec.options else None
         stream, turns = request.stream and candidate.stream, self._spec.has_turns
@@ -375,7 +381,7 @@ class Driver(Generic[AnAttempt]):
         return attrs.evolve(request, model=candidate.model, messages=messages, stream=stream, options=options or {})
 
     def _addressed(self, attempt: AnAttempt) -> Sequence[Message]:
-        """The messages with the turns that belong to the attempt's provider, unless it has refused them."""
+        """The messages with the turns of the attempt's provider, unless it has refused them."""
         candidate, note = attempt.candidate, attempt.call.note
         refused = candidate in self._refusing
         if refused:
@@ -422,7 +428,7 @@ class Driver(Generic[AnAttempt]):
         return mapped
 
     def _tell(self, error: Exception | None = None, *, last: bool = False) -> None:
-        """Tell the observers which attempts have ended; with `last`, that the call has ended, with an error or without one."""
+        """Tell the observers about ended attempts; with `last`, also about the end of the call."""
         report = self.report
         if report is None:
             return

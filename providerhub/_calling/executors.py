@@ -1,8 +1,8 @@
-"""Executors of many calls by their texts: `"processes:4"`, or one of a plugin in the entry-point group `providerhub.executors`.
+"""Executors of many calls by text: `"processes:4"`, or a plugin of the entry-point group `providerhub.executors`.
 
 An entry point names a callable `(text, concurrency)` that returns a `concurrent.futures.Executor`. The name is the part of the
 text before the first colon. A call whose process was killed ends with a `concurrent.futures.BrokenExecutor`, and is made once
-more; the executor takes further calls after that, and makes none twice by itself.
+more. The executor accepts further calls after that, and itself never makes a call twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GROUP = "providerhub.executors"
 
 
 def factory_of(text: str) -> Factory:
-    """The callable that opens an executor. Raises `ConfigurationError` where nothing offers it, or its import fails."""
+    """The callable that opens an executor. Raises `ConfigurationError` if no plugin has it, or its import fails."""
     name = text.partition(":")[0]
     if name == "processes":
         return processes
@@ -39,7 +39,7 @@ def factory_of(text: str) -> Factory:
 
 
 def processes(text: str, concurrency: int) -> Executor:
-    """Open processes of this machine, such as `"processes:4"`; without a number as many as there are calls at once."""
+    """Open processes of this machine, such as `"processes:4"`; without a number, one for each of the calls at once."""
     count = text.partition(":")[2]
     if count and not (count.isdecimal() and int(count)):
         raise ConfigurationError(f"executor {text!r}: the number of processes must be 1 or more, as in 'processes:4'")

@@ -1,7 +1,7 @@
 """Hubs in other processes: a hub pickles as its settings, and each process makes one hub of equal settings.
 
-A pickle may go to another machine or onto a disk, so it holds no key: only references, which the other process reads. Only the
-pipes of multiprocessing, to processes of this machine, take keys.
+A pickle may go to another machine or to a disk, so it holds no key, only references that the other process reads. Only the pipes
+of multiprocessing, to processes of this machine, may carry keys.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from providerhub._settings.settings import Settings
 from providerhub._values.errors import ConfigurationError
 
 _KEPT = 16
-"""The most hubs that a process keeps for pickled ones. A worker that serves one application after another needs a limit."""
+"""The maximum number of hubs from pickles in a process. A worker may serve one application after another."""
 
 _made: list[tuple[int, Callable[[Settings], Any], Settings, Any]] = []
 
@@ -23,7 +23,10 @@ Handle = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def handle(make: Callable[[Settings], Any], registry: Registry, objects: Iterable[str], *, local: bool = False) -> Handle:
-    """Return the value of a hub's `__reduce__`. `objects` are the application's. With `local`, for a pipe, keys may be in it."""
+    """Return the value of a hub's `__reduce__`. `objects` belong to the application.
+
+    With `local`, for a pipe, it may have keys.
+    """
     if names := ", ".join(objects):
         msg = f"a hub with objects of the application ({names}) cannot go to another process; make them plugins, or use threads"
         raise ConfigurationError(msg)
@@ -36,7 +39,7 @@ def handle(make: Callable[[Settings], Any], registry: Registry, objects: Iterabl
 
 
 def let_keys_through_pipes(hub: type[Any]) -> None:
-    """Let the pickles of multiprocessing, which go through pipes to processes of this machine, hold the keys of hubs."""
+    """Allow keys in the pickles of multiprocessing, which go through pipes to processes of this machine."""
     from multiprocessing.reduction import ForkingPickler  # slow to import; only executors need it
 
     ForkingPickler.register(

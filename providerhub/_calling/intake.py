@@ -28,7 +28,7 @@ NOT_OPTIONS = {
     "http_client": "set proxies and certificates of the provider in the settings",
     "ssl_verify": "set ca_bundle of the provider in the settings",
 }
-"""Arguments of other libraries that are not fields of a request, and the place of each here."""
+"""Arguments of other libraries that are not fields of a request → their place here."""
 
 _MEANT = {
     "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens", "max_tokens_to_sample": "max_tokens",
@@ -36,10 +36,10 @@ _MEANT = {
     "system_prompt": "system", "input": "messages", "prompt": "messages", "thinking": "reasoning", "num_retries": "retry",
     "reasoning_effort": "reasoning", "response_model": "response_format", "text_format": "response_format",
 }  # fmt: skip
-"""Keywords of other libraries, and the argument that each is here."""
+"""Keywords of other libraries → the argument here."""
 
 EXTRAS = {"extra_headers": HEADERS.or_none, "extra_query": MAPPING.or_none, "extra_body": MAPPING.or_none}
-"""Options that add to the request beside its fields, as in the vendors' SDKs."""
+"""Options that add to the request outside its fields, as in the vendors' SDKs."""
 
 CHOICES = ("auto", "none", "required", "any")
 """The words for `tool_choice`; `"any"` is the Messages API's word for `"required"`. Other texts name a tool."""
@@ -51,7 +51,7 @@ EVERY_PROVIDER = "*"  # the key of options for every provider
 
 @attrs.define(eq=False, repr=False)
 class CallSpec:
-    """One call, checked. Not a tuple, whose fields take longer to read: a call reads more than twenty."""
+    """One checked call. Not a tuple, since reading its fields would take longer: a call reads more than twenty."""
 
     model: ModelSpec
     request: Request  # its model is the first name that the caller gave
@@ -76,11 +76,11 @@ class CallSpec:
         return self.on_interrupt == "continue"
 
     def tokens(self) -> tuple[int, int | None]:
-        """An estimate of the input tokens, and the most output tokens; `None` when unknown."""
+        """An estimate of the input tokens, and the maximum output tokens; `None` when unknown."""
         return (0, 0) if self.counts else (token_bound(self.request.messages, self.request.tools), self.request.max_tokens)
 
     def most_tokens(self, candidate: Candidate) -> Usage:
-        """The most tokens that an attempt at a candidate may use: an upper estimate; `None` for an unknown number."""
+        """An upper estimate of the tokens that an attempt at a candidate may use; `None` for an unknown number."""
         request = self.request
         if self.counts:
             return Usage(0, 0)
@@ -88,7 +88,7 @@ class CallSpec:
         return Usage(most, 0 if isinstance(request, EmbeddingRequest) else request.max_tokens or candidate.max_output)
 
     def longest(self) -> tuple[int, int | None]:
-        """As `tokens`, of what has to fit into the window of the model: the whole conversation, or the longest text."""
+        """As `tokens`, for the part that must fit into the model's window: the whole conversation, or the longest text."""
         if isinstance(self.request, EmbeddingRequest):
             return max(token_bound([one]) for one in self.request.messages), None
         return self.tokens()
@@ -98,7 +98,7 @@ class CallSpec:
         return uses(self.request, self.options_for(provider), capability)
 
     def options_for(self, provider: str) -> Options:
-        """The vendor-specific keywords for a provider: its own, and beneath them those for every provider."""
+        """The vendor-specific keywords for a provider: its own, and, with lower precedence, those for every provider."""
         every, own = self.options.get(EVERY_PROVIDER), self.options.get(provider)
         if not every or not own:
             return own or every or {}
@@ -152,7 +152,7 @@ def call_spec(
 
 
 def _steer(spec: CallSpec, steers: dict[str, Any], registry: Registry) -> None:
-    """Put the keywords that steer the call into the places of the settings' defaults."""
+    """Replace the settings' defaults by the keywords that control the call."""
     timeout = steers.pop("timeout", None)
     if isinstance(timeout, Timeout):
         spec.timeout = spec.explicit_timeout = timeout
@@ -164,7 +164,7 @@ def _steer(spec: CallSpec, steers: dict[str, Any], registry: Registry) -> None:
 
 
 def _parted(knobs: Mapping[str, Any], example: Callable[[], str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check the keywords: those that the provider gets, and those that steer the call. `example` names a provider in an error."""
+    """Check and separate the provider's keywords and those that control the call. `example` names a provider in an error."""
     sent: dict[str, Any] = {}
     steers: dict[str, Any] = {}
     for name, value in knobs.items():
@@ -210,7 +210,7 @@ def _unknown(name: str, provider: str) -> TypeError:
 
 
 def _normalize(sent: dict[str, Any]) -> Output | None:
-    """Put the keywords that the provider gets into the one form that plugins read, and return the class of the answer."""
+    """Convert the provider's keywords to the form that plugins read, and return the class of the answer."""
     stop, form, choice = sent.get("stop"), sent.get("response_format"), sent.get("tool_choice")
     if sent.get("tools"):
         sent["tools"] = [*map(_in_chat_shape, sent["tools"])]

@@ -190,7 +190,7 @@ def documented(function: Function) -> Function:
 
 
 def as_awaited(method: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Complete the docstring of an asynchronous method with arguments, result and errors of the synchronous one."""
+    """Complete the docstring of an asynchronous method with the arguments, result and errors of the synchronous method."""
     _, mark, rest = (method.__doc__ or "").partition("Args:")
 
     def completed(function: Function) -> Function:

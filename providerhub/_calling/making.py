@@ -1,4 +1,4 @@
-"""How a hub makes a call: checks it, prepares and plans it, and lets a driver carry it out."""
+"""The steps of a hub for a call: check, prepare, plan, and run by a driver."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _EACH = {"rankers": _RANKER, "around": CALLABLE, "providers": _PAIR}
 
 
 def settings_of(settings: Settings | None, *, cache: Mapping[str, Any] | str | bool | None, wire_log: str | None) -> Settings:
-    """The settings of a hub: those that it was given, else those of the file, with its other arguments in them."""
+    """The settings of a hub: the argument `settings`, or else the file, with the hub's other arguments."""
     _SETTINGS.check(settings, "settings", ConfigurationError)
     found = Settings.load() if settings is None else settings.with_environment(os.environ)
     if wire_log is not None:
@@ -126,7 +126,7 @@ class CallMaker:
         return [one for make in self._plugins.hooks(hook) if (one := make(settings=self.settings)) is not None]
 
     def _lift(self, name: str) -> None:
-        """Forget what the failures of a provider taught, and end the waits for it."""
+        """Forget the failures of a provider, and end the waits for it."""
         self._health.forgive(name, breakers=True)
         self._pacer.forgive(name)
         self._waiting.forgive(name)
@@ -134,7 +134,7 @@ class CallMaker:
             many.report(partial(many.schedule.forgiven, name))
 
     def _many_of(self, kind: type[Calls], complete: Callable[..., Any], items: Any, **how: Any) -> Calls:
-        """Make many calls, which hear of `forgive` and `close` while they have a reader; `how` goes to the schedule."""
+        """Make many calls. `forgive` and `close` reach them while they have a reader. `how` goes to the schedule."""
         parts: dict[str, Any] = {"clock": self._clock, "holds": self._holds, "retry": self.settings.retry, "rng": self._rng}
         many = kind(complete, items, **parts, **how)
         self._open_many.add(many)
@@ -186,7 +186,7 @@ class CallMaker:
         return spec(self.settings, self._registry, *args, **knobs)
 
     def _chain(self, driver: type[AnyChain], spec: CallSpec, now: float, *, patient: bool = False) -> AnyChain:
-        """Make the plan of a call, which began at `now`. A patient call waits for a turn rather than go to another model."""
+        """Make the plan of a call that began at `now`. A patient call waits for a turn, and does not go to another model."""
         request, timeout = spec.request, spec.timeout
         deadline = now + timeout.total
         observers = self._services.observers
@@ -244,7 +244,7 @@ class CallMaker:
 
 
 def async_chain() -> type[AsyncChain]:
-    """The driver of calls in an event loop, imported at the first call. Raises `RuntimeError` where none runs, as under trio."""
+    """The driver of calls in an event loop, imported at the first call. Raises `RuntimeError` without a loop, as under trio."""
     from providerhub._calling.async_chain import AsyncChain, running_loop
 
     running_loop()

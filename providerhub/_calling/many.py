@@ -29,7 +29,7 @@ Event = Callable[[], object]  # reports to the schedule
 
 
 class ManyCalls:
-    """Many calls under way: the part that does not wait. `complete` makes one call; `how` goes to the schedule."""
+    """Many running calls: the part that does not wait. `complete` makes one call; `how` goes to the schedule."""
 
     inputs: tuple[type, ...] = (Iterable,)
     report: Callable[[Event], None]  # lets an event be carried out by the thread that reads the outcomes; for any thread
@@ -46,7 +46,7 @@ class ManyCalls:
         self._calls: dict[int, Any] = {}  # the future or task of each call, by the row's index
 
     def _steps(self, source: Any) -> Iterator[Give | Rest]:
-        """Report events and carry the orders out. Yields outcomes, and the waits for events."""
+        """Report events and execute the orders. Yields outcomes, and the waits for events."""
         while True:
             while not self._events.empty():
                 self._events.get_nowait()()
@@ -76,7 +76,7 @@ class ManyCalls:
         )
 
     def _end(self, index: int) -> None:
-        """Report how a call ended. An exception that is not an `Exception`, such as `KeyboardInterrupt`, is raised."""
+        """Report the end of a call. An exception that is not an `Exception`, such as `KeyboardInterrupt`, is raised."""
         made = self._calls.pop(index)
         error: BaseException | None
         try:
@@ -108,11 +108,11 @@ class Many(ManyCalls):
         self._process = WATCHDOG.process
 
     def report(self, event: Event) -> None:
-        """Let an event be carried out by the thread that reads the outcomes. May be called by a signal handler."""
+        """Pass an event to the thread that reads the outcomes. A signal handler may call this."""
         self._events.put(event)
 
     def drain(self) -> int:
-        """Send nothing more; for a signal handler. Returns the number of calls under way. `pairs` ends after the last of them."""
+        """Send nothing more; for a signal handler. Returns the number of running calls. `pairs` ends after the last of them."""
         self.report(self.schedule.drain)
         return len(self.schedule.running)
 

@@ -53,7 +53,7 @@ class AsyncMany(ManyCalls):
     _loop: asyncio.AbstractEventLoop | None = None
 
     def report(self, event: Event) -> None:
-        """Let an event be carried out in the event loop. It is lost before the first outcome is asked for, and after the last."""
+        """Pass an event to the event loop. The event is lost before the first outcome is requested, and after the last."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._events.put_nowait, event)

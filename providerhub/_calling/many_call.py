@@ -1,4 +1,4 @@
-"""One call among many: its checks, its further tries, and the way to give it up from another thread."""
+"""One of many calls: its checks, its further tries, and its cancellation from another thread."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MOST_REPEATING = 60.0  # seconds after which a further try makes no new call
 
 
 class RunningMany(Running):
-    """The calls of an executor. It pickles without the context in which they run, which no other process can have."""
+    """The calls of an executor. Pickles without the context of the calls, which no other process can have."""
 
     def __init__(self, context: contextvars.Context | None = None) -> None:
         super().__init__()
         self._context = context
 
     def make(self, *call: Any) -> Completion:
-        """Make one call in a copy of the context. The last argument differs: an executor may take equal calls for one."""
+        """Make one call in a copy of the context. The last argument is unique, since an executor may merge equal calls."""
         call = call[:-1]
         return self._make(*call) if self._context is None else self._context.copy().run(self._make, *call)
 
@@ -40,7 +40,7 @@ class RunningMany(Running):
         again: RetryPolicy | None,
         call: str | None,
     ) -> Completion:
-        """Make one call by `complete`; `again` is the policy of a further try, and `call` the identifier of the first one."""
+        """Make one call by `complete`; `again` is the policy of a further try, and `call` the identifier of the first try."""
         arguments = checked_request(index, request)
         repeats = Repeats(again, call)
         while True:
@@ -66,7 +66,7 @@ def check_many(requests: object, inputs: tuple[type, ...], executor: Any, *, con
 
 
 def checked_request(index: int, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `complete` that a request holds. Raises `InvalidRequestError` for another shape, or for a stream."""
+    """The arguments of `complete` in a request. Raises `InvalidRequestError` for another shape, or for a stream."""
     if not isinstance(request, Mapping) or not all(isinstance(name, str) for name in request):
         said = f"must be a mapping such as {{'model': ..., 'messages': ...}}, not {type(request).__name__}"
     elif missing := [name for name in ("model", "messages") if name not in request]:
@@ -79,7 +79,7 @@ def checked_request(index: int, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def error_of_row(index: int, error: Exception) -> Exception:
-    """The error of a call as its outcome holds it: a mistake in the request names the request."""
+    """The error of a call for its outcome. A mistake in the request names the request."""
     if type(error) in {TypeError, errors.InvalidRequestError}:
         return type(error)(f"requests[{index}]: {error}").with_traceback(error.__traceback__)
     return error
@@ -88,9 +88,10 @@ def error_of_row(index: int, error: Exception) -> Exception:
 class Repeats:
     """The calls of one further try of a request.
 
-    A further try may use all attempts of the policy at one provider, whether or not the retry budget has a token: it has waited
-    at the end of the queue, and at 30% of failing attempts one attempt for each try would lose a row in a hundred. The first try,
-    whose `policy` is `None`, is one call. `call` is the identifier of the request's first call, which the others name.
+    A further try may use all attempts of the policy at one provider, even without a token of the retry budget. It has waited at
+    the end of the queue; and if 30% of the attempts fail, a try with only one attempt would lose one row in a hundred. The first
+    try, with the `policy` `None`, is one call. `call` is the identifier of the request's first call, for the records of the
+    others.
     """
 
     def __init__(self, policy: RetryPolicy | None, call: str | None) -> None:

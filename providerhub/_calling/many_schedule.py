@@ -1,6 +1,6 @@
-"""Which of many requests is sent next. Decides only: it has no clock and no threads. Further rows wait in a file.
+"""Decides which of many requests is sent next, without clock and threads. Rows beyond a limit wait in a file.
 
-A driver reports each event, and asks for the next order; both in one thread. Every time is in seconds on the hub's clock.
+A driver reports each event, and asks for the next order, in one thread. Every time is in seconds on the hub's clock.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Row:
 
 
 class WaitingRows:
-    """Rows that wait for a further try, by time. Those beyond the limit wait in a file in `folder`, which has no name."""
+    """Rows that wait for a further try, by time. Rows beyond the limit wait in a temporary file without a name in `folder`."""
 
     def __init__(self, folder: str | None = None, limit: int = IN_MEMORY) -> None:
         self._folder = folder
@@ -117,24 +117,24 @@ class WaitingRows:
 
 
 Holds = Callable[..., float | None]
-"""The arguments of a call → seconds until any candidate may be tried again; `None` when one may be tried now."""
+"""The arguments of a call → seconds until any candidate may be tried again; `None` if a candidate may be tried now."""
 
 
 def causes(error: BaseException) -> list[BaseException]:
-    """The errors of the attempts of a failed call; the error itself when there is one class only."""
+    """The errors of the attempts of a failed call; the error itself if there is only one class."""
     if isinstance(error, errors.AllProvidersFailedError):
         return [attempt.error for attempt in error.attempts if attempt.error is not None] or [error]
     return [error]
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether the same request may succeed later. An answer that does not fit was asked for again already, and costs money."""
+    """Whether the same request may succeed later. An answer that does not fit has already been repeated, and costs money."""
     found = [cause for cause in causes(error) if not isinstance(cause, errors.InvalidOutputError)]
     return any(isinstance(cause, errors.DeadlineExceededError) or getattr(cause, "retryable", False) for cause in found)
 
 
 def stated_wait(error: Exception) -> float:
-    """The seconds after which the first of the providers that refused wants to be asked again; 0 when one of them names none."""
+    """The shortest wait that a refusing provider named, in seconds; 0 if one of them named none."""
     return min(getattr(cause, "retry_after", None) or 0.0 for cause in causes(error))
 
 
@@ -147,7 +147,7 @@ class Gate:
 
 
 class Gates:
-    """The pauses of the models that are asked; a model that is not paused has no gate."""
+    """The pauses of the requested models. A model without a pause has no gate."""
 
     def __init__(self, holds: Holds) -> None:
         self._holds = holds
@@ -155,7 +155,7 @@ class Gates:
 
     @property
     def error(self) -> Exception | None:
-        """An error for which rows are sent no more; `None` when there is none."""
+        """The error after which no more rows are sent; else `None`."""
         return next((gate.shut for gate in self.gates.values() if gate.shut is not None), None)
 
     def delay(self, row: Row, now: float) -> float | None:
@@ -188,13 +188,13 @@ class Gates:
             gate.probe = row.index
 
     def ended(self, row: Row) -> None:
-        """Record an answer, or an error of another kind than a refusal: the pause of the probe's model is over."""
+        """Record an answer, or an error that is not a refusal: the pause of the probe's model is over."""
         gate = self.gates.get(_model(row))
         if gate is not None and gate.probe == row.index:
             del self.gates[_model(row)]
 
     def refused(self, row: Row, error: Exception, now: float) -> bool:
-        """Record an error. Returns whether the row is held back until the refusal of the key or the quota is over."""
+        """Record an error. Returns whether the row must wait until the refusal of the key or the quota is over."""
         found = causes(error)
         if all(isinstance(cause, errors.AuthenticationError | errors.QuotaExceededError) for cause in found):
             gate = self.gates.setdefault(_model(row), Gate())
@@ -228,7 +228,7 @@ class Give(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """Wait for an event, at most for some seconds; `None` for as long as it takes."""
+    """Wait for an event, at most for some seconds; `None` for no limit."""
 
     seconds: float | None
 
@@ -286,7 +286,7 @@ class Schedule:
             self._held.put(Row(next(self._taken), item, self._request(item)), 0.0)
 
     def ended(self, error: Exception | None = None) -> None:
-        """Report the end of the input; the exception that it raised is raised at the end."""
+        """Report the end of the input. Its exception, if any, is raised at the end."""
         self._asked, self._open = None, False
         self._error = self._error or error
 
@@ -326,7 +326,7 @@ class Schedule:
         self._held.put(row, 0.0)
 
     def refused(self, index: int, error: Exception) -> None:
-        """Report that a call cannot be made, nor any further one: the waiting rows keep the errors that they have."""
+        """Report that no further call can be made. The waiting rows keep their errors."""
         row = self.running.pop(index)
         row.error = row.error or error
         self.ended(error)
@@ -337,11 +337,11 @@ class Schedule:
         self._outcomes.extend(Give(one.item, Outcome(one.index, error=one.error or error, resent=one.resent)) for one in rows)
 
     def drain(self) -> None:
-        """Send nothing more. The outcomes of the calls under way are still given out, unless the failure may pass."""
+        """Send nothing more. The outcomes of the running calls are still yielded, except temporary failures."""
         self._draining = True
 
     def forgiven(self, provider: str) -> None:
-        """Report that a pause was lifted: the rows that are held back ask again, and those wait no longer that it refused."""
+        """Report that a pause was lifted. Rows that were held back or refused by this provider are sent at once."""
         self.waiting.hurry(
             lambda row: row.error is not None and any(provider == getattr(cause, "provider", "") for cause in causes(row.error))
         )
@@ -349,7 +349,7 @@ class Schedule:
         self._wake()
 
     def closed(self) -> None:
-        """Report that the hub was closed: nothing more is sent, and an error tells of the rows that have no outcome."""
+        """Report that the hub was closed. Nothing more is sent, and rows without an outcome raise an error."""
         self.drain()
         self._error = RuntimeError("the hub was closed before all requests were sent; first read all outcomes")
 

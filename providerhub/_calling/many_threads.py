@@ -1,7 +1,7 @@
-"""The threads of many calls: those that make them, and the one that reads the input.
+"""The threads of many calls: the threads that make calls, and the thread that reads the input.
 
-The input is asked for one item at a time, and may take its time. Each kind calls `taken` with each item, and `ended` at the end,
-with the exception that the input raised.
+The input is read one item at a time, and may block. Each class calls `taken` with each item, and `ended` at the end, with the
+input's exception.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GRACE = 1.0  # seconds that the end of many calls waits for those of plugins tha
 
 
 class Threads(Executor):
-    """At most so many threads, or as many as the system gives. Daemons, so a silent service holds no interpreter's end up."""
+    """A limited number of daemon threads. A silent service does not delay the end of the interpreter."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -43,7 +43,7 @@ class Threads(Executor):
             self._begin()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 -- as in the base class
-        """End the threads, and wait `GRACE` for the calls under way."""
+        """End the threads, and wait `GRACE` for the running calls."""
         with suppress(Empty):
             while cancel_futures and (work := self._work.get_nowait()):
                 work[0].cancel()
@@ -95,7 +95,7 @@ class ReadyInput:
 
 
 class ThreadInput:
-    """Any other iterable, read by a thread in a copy of the context. `stop` waits `grace` seconds for an item under way."""
+    """Any other iterable, read by a thread in a copy of the context. `stop` waits `grace` seconds for an item."""
 
     def __init__(
         self, items: Iterable[Any], taken: Report, ended: Report, context: contextvars.Context, *, grace: float = 0.1
@@ -108,14 +108,14 @@ class ThreadInput:
         self._thread = threading.Thread(target=run, args=(self._run,), name="providerhub-many-input", daemon=True)
 
     def ask(self) -> bool:
-        """Ask for one item. Does not wait for it; false when the system has no thread to give."""
+        """Ask for one item, without waiting; false if the system cannot start a thread."""
         if self._thread.ident is None and not has_begun(self._thread):
             return False
         self._asked.release()
         return True
 
     def stop(self) -> bool:
-        """Ask for nothing more, and wait for the thread, unless the input blocks it. Returns whether it does."""
+        """Ask for nothing more, and wait for the thread, unless the input blocks. Returns whether the input blocks."""
         self._stopped = True
         self._asked.release()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
@@ -147,5 +147,5 @@ class ThreadInput:
 
 
 def foreign(raised: BaseException) -> RuntimeError:
-    """The error in place of an exception of the input that would end the process or the task."""
+    """The error that replaces an exception of the input that would end the process or the task."""
     return RuntimeError(f"the input raised {type(raised).__name__}: {raised}").with_traceback(raised.__traceback__)

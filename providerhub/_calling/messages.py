@@ -1,7 +1,7 @@
 """A conversation: the check of its shape, and its messages as one provider gets them.
 
-A vendor's own form of a turn may hold secrets of the vendor's, such as encrypted reasoning. So it goes back to the host that
-wrote it, and to the providers whose plugins say that they take it. Every other provider gets the message in the common shape.
+A vendor's own form of a turn may hold secrets of the vendor, such as encrypted reasoning. So it goes back only to the host that
+wrote it, and to providers whose plugins accept it. Every other provider gets the message in the common shape.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def checked(messages: Any) -> Sequence[Message]:
 
 
 def _is_plain(message: Any) -> bool:
-    """Whether this is a mapping with a role and a text alone. Every call asks this, and most messages need no other check."""
+    """Whether a message has only a role and a text. Most messages need no other check."""
     if type(message) is not dict or len(message) != len(_PLAIN):
         return False
     return type(message.get("content")) is str and message.get("role") in _USUAL
@@ -137,15 +137,15 @@ _PARTS: Mapping[str, Mapping[str, Check | Mapping[str, Check]]] = {
     "input_audio": {"input_audio": {"data": ANY_TEXT, "format": _TEXT}},
     "file": {"file": {"file_data": _TEXT, "file_id": _TEXT, "filename": _TEXT}},
 }
-"""The content parts that may also stand among the messages, and what each holds."""
+"""The content parts that may also stand among the messages, with the checks of their fields."""
 
 _REFUSAL: Mapping[str, Check] = {"refusal": ANY_TEXT}  # a content part of the assistant's messages alone
 
 _WITHOUT_CONTENT = ("tool_calls", "refusal", "function_call", "audio", "turn")
-"""The keys of an assistant's message of which one is enough without `content`."""
+"""The keys of an assistant's message that may replace `content`."""
 
 _KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "type", *_WITHOUT_CONTENT})
-"""The right keys of messages and parts, which are not misspelt."""
+"""The known keys of messages and parts, for hints at misspelt keys."""
 
 _SHOWN = 60  # the most characters of a wrong value that an error shows
 
@@ -171,7 +171,7 @@ _ABOUT_TURNS = re.compile(
     r"|\b(?:item|audio|message)\b.{0,120}\b(?:not found|without its|does not exist)",
     re.IGNORECASE | re.DOTALL,
 )
-"""Words in which services refuse what they once wrote: a signature, encrypted reasoning, an item that they no longer keep."""
+"""Phrases of services that refuse an earlier turn: a signature, encrypted reasoning, a missing item."""
 
 
 def has_turns(messages: Sequence[Message]) -> bool:
@@ -182,7 +182,7 @@ def has_turns(messages: Sequence[Message]) -> bool:
 
 
 def addressed(messages: Sequence[Message], instance: Instance | None, note: Callable[[str], object]) -> list[Message]:
-    """The conversation as one provider gets it; `None` gets no turns. `note` records a turn that is malformed or was edited."""
+    """The conversation for one provider; for `None`, without turns. `note` records a malformed or edited turn."""
     return [
         _addressed(message, f"messages[{index}]", instance, note) if "turn" in message else message
         for index, message in enumerate(messages)
@@ -190,7 +190,7 @@ def addressed(messages: Sequence[Message], instance: Instance | None, note: Call
 
 
 def refuses_turns(error: errors.AttemptError) -> bool:
-    """Whether a service refused a request because of a turn in its own form, as far as its words say so, or could not read it."""
+    """Whether the message of a refusal is about a turn in the service's own form."""
     if isinstance(error, errors.ContextLengthError | errors.ContentPolicyError):
         return False
     if isinstance(error, errors.PluginError):  # a turn that was changed by hand may have a shape that its plugin cannot read
@@ -212,7 +212,7 @@ def _addressed(message: Message, where: str, instance: Instance | None, note: Ca
 
 
 def _flaw(turn: Any, message: Message) -> str:
-    """The reason why a turn is good for no provider; empty if there is none."""
+    """The reason why no provider can use a turn; else empty."""
     if message.get("role") != "assistant":
         return "only a message of the assistant has one"
     texts = ("plugin", "name", "host", "of")

@@ -1,4 +1,4 @@
-"""Observers, gates and rankers: the implementations of their hooks, each called in a `try` of its own."""
+"""Observers, gates and rankers: the implementations of their hooks, each called in a separate `try`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OBSERVED = (
 RANK = "providerhub_rank"  # the hook of rankers
 
 PARENT: ContextVar[str | None] = ContextVar("providerhub_parent", default=None)
-"""The `id` of the call that the calls of this context repeat."""
+"""The `id` of the earlier call that the calls of this context repeat."""
 
 NO_ROUTE = Route()
 
@@ -43,7 +43,7 @@ _numbers = itertools.count(1)
 
 
 def _forked() -> None:
-    """Give a forked process a name of its own, since it has the random bytes of its parent."""
+    """Give a forked process its own random bytes, since it has a copy of its parent's."""
     global _process  # noqa: PLW0603 -- the name of the process
     _process = f"{_RANDOM}-{os.getpid():x}-"
 
@@ -80,7 +80,7 @@ class Observers:
             self._safely("an observer", observer, arguments)
 
     def order(self, request: Request, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """Return the order of the first ranker that has one, without objects that are not among the candidates."""
+        """Return the order of the first ranker that returns one, without objects that are not candidates."""
 
         def among(order: Sequence[Candidate] | None) -> tuple[Candidate, ...]:
             listed = tuple(order or ())
@@ -106,7 +106,7 @@ class Observers:
 
 
 class Report:
-    """Tells the observers of one call, in copies of the context in which it began: a thread of an attempt has another one."""
+    """Tells the observers about one call, in copies of the context in which the call began."""
 
     def __init__(self, observers: Observers, spec: CallSpec, plan: RoutePlan | None) -> None:
         self._observers = observers
@@ -126,7 +126,7 @@ class Report:
     def record(
         self, route: Route = NO_ROUTE, completion: Completion | None = None, error: BaseException | None = None
     ) -> CallRecord:
-        """Make the record of the call, by default as it is at the start."""
+        """Make the record of the call; the defaults are for its start."""
         spec = self._spec
         return CallRecord(
             self.id, spec.model, spec.request, self._started, spec.timeout.total, self._parent, self._plan, route, completion,
@@ -156,7 +156,7 @@ class Report:
 
 
 class Reservation:
-    """The amounts that the gates hold for one attempt, from before it is sent until it has ended; `bound` is the most tokens."""
+    """The reservations of the gates for one attempt, until it has ended; `bound` is the maximum number of tokens."""
 
     assembly: Assembly | None = None  # gathers the pieces of the attempt; `None` before it is sent
     refusal: BudgetExceededError | None = None

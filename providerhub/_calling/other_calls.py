@@ -1,4 +1,4 @@
-"""Calls for vectors and for counts of tokens. The driver asks a stand-in for the provider, as it asks for an answer."""
+"""Calls for vectors and for counts of tokens. The driver asks a stand-in in place of the provider."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ How = tuple[Callable[[Any, Any], Iterable[Any]], Callable[[Any, object], Any], C
 
 
 class Asker:
-    """Stands for a provider: a driver asks it as it asks a provider for a conversation, and it calls the provider's `method`."""
+    """A stand-in for a provider: a driver asks it like a provider, and it calls the provider's `method`."""
 
     def __init__(self, method: str, unable: Callable[[], CapabilityError], how: How, provider: Any) -> None:
         self._method, self._unable = method, unable
@@ -162,7 +162,7 @@ def _is_vector(value: object) -> bool:
 
 
 def batches(provider: object, request: EmbeddingRequest) -> Iterator[EmbeddingRequest]:
-    """Divide a request by the limits of a provider: `embedding_limit` texts, with `embedding_characters` in all at most."""
+    """Split a request by the limits of a provider: at most `embedding_limit` texts and `embedding_characters` characters."""
     limit, most = getattr(provider, "embedding_limit", LIMIT), getattr(provider, "embedding_characters", float("inf"))
     texts: list[str] = []
     size = 0

@@ -28,10 +28,10 @@ _STRICT = frozenset(
         "title", "type",
     }
 )  # fmt: skip
-"""The words of JSON schema that OpenAI takes where `strict` is true. Source: its guide "Structured model outputs"."""
+"""The keywords of JSON schema that OpenAI accepts with `strict`. Source: its guide "Structured model outputs"."""
 
 _TOLD = frozenset({"contentEncoding", "default", "format", "maxLength", "minLength", "uniqueItems"})
-"""Words that the description can say as well, since the answer is checked in any case."""
+"""Keywords that can move to the description, since the answer is checked in any case."""
 
 _FORMATS = frozenset({"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uuid"})
 _MOST_NAME, _MOST_REASON = 64, 500
@@ -46,7 +46,7 @@ def has_schema(kind: object) -> bool:
 
 
 class Output:
-    """A class into which answers are read; `form` is the value of `response_format` that is sent, in the OpenAI shape."""
+    """A class for answers; `form` is the sent value of `response_format`, in the OpenAI shape."""
 
     def __init__(self, kind: Any) -> None:
         self.name = str(getattr(kind, "__name__", kind))
@@ -80,7 +80,7 @@ class Output:
 
 @lru_cache(maxsize=64)
 def output_of(kind: Any) -> Output:
-    """The `Output` of a class; the latest ones are kept, since a schema takes longer to make than a call."""
+    """The `Output` of a class. The latest ones are kept, since making a schema takes longer than a call."""
     return Output(kind)
 
 
@@ -111,7 +111,7 @@ def _unfenced(text: str) -> str:
 
 
 def _with_own_root(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema whose root is an object and no reference, as vendors ask for. Another place may refer to the same definition."""
+    """A schema with an object at its root in place of a reference, as vendors require."""
     reference = schema.get("$ref")
     if not isinstance(reference, str):
         return dict(schema)
@@ -123,10 +123,10 @@ def _with_own_root(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def strictly(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The schema as OpenAI takes it where `strict` is true: every object is closed, and requires all its properties.
+    """The schema for `strict`: every object is closed, and requires all its properties.
 
-    A property with a default is required too: the model then writes the default, which reads as the same object. `None` where an
-    object could not be said any more, such as one with any keys.
+    A property with a default is required too: the model then writes the default, which gives the same object. `None` if a strict
+    schema cannot express the class, such as an object with any keys.
     """
     try:
         return _strict(schema, schema.get("$defs", {}))
@@ -135,7 +135,7 @@ def strictly(schema: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 class _NotStrictError(Exception):
-    """The schema says what a strict one cannot."""
+    """The schema cannot be strict."""
 
 
 def _strict(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def iterator(pieces: object) -> Iterator[Piece]:
 
 
 class Seen:
-    """A provider's iterator, of either kind. `tell` gets the seconds of `clock` between two pieces of content."""
+    """A provider's iterator, synchronous or asynchronous. `tell` gets the seconds of `clock` between two pieces of content."""
 
     def __init__(self, pieces: Any, clock: Callable[[], float], tell: Callable[[float], object]) -> None:
         self._pieces, self._clock, self._tell = pieces, clock, tell
@@ -86,12 +86,12 @@ def is_cancellation(error: BaseException) -> bool:
 
 
 def stray_cancellation() -> PluginError:
-    """The error of a provider that raised `CancelledError` although the call was not cancelled."""
+    """The error of a provider that raised `CancelledError`, but the call was not cancelled."""
     return PluginError("the provider raised CancelledError, but the call was not cancelled")
 
 
 def failure_of(error: BaseException) -> Exception | None:
-    """The failure of a provider in a thread, which nothing cancels: its `CancelledError` is a failure too.
+    """The failure of a provider in a thread. A thread is never cancelled, so `CancelledError` is a failure too.
 
     `None` for another exception that is not an `Exception`, such as `KeyboardInterrupt`. The caller's `except` clause raises it
     again: a function that raises its own argument would keep all frames of the traceback, and so the sockets, until the garbage
@@ -103,7 +103,7 @@ def failure_of(error: BaseException) -> Exception | None:
 
 
 def unsignalled(error: Exception) -> Exception:
-    """Return the error. Raises `SignalledError` for an exception of a signal handler, which came while the provider ran."""
+    """Return the error. Raises `SignalledError` for an exception of a signal handler that ran during the provider's code."""
     own = _of_signal(error)
     if own is not None:
         raise SignalledError(own)
@@ -119,7 +119,7 @@ class SignalledError(BaseException):
 
 
 def _of_signal(error: Exception) -> BaseException | None:
-    """Return the exception that a signal handler raised, among an error and those that led to it."""
+    """Return the exception of a signal handler in the chain of an error."""
     signal: Any = sys.modules.get("signal")  # only a program that has imported it has a handler
     if signal is None or threading.current_thread() is not threading.main_thread():
         return None
@@ -135,7 +135,7 @@ def _of_signal(error: Exception) -> BaseException | None:
 
 
 def close_quietly(close: Callable[[], object] | None) -> None:
-    """Call a provider's `close`. An error of it is logged, so that it hides neither the answer nor the first error."""
+    """Call a provider's `close`. Its error is only logged, so that it does not hide the answer or the first error."""
     if close is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""Processes of this machine, one call at a time each. A killed one costs only its own calls, and is replaced."""
+"""Processes of this machine, each with one call at a time. A killed process loses only its own call, and is replaced."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRACE = 1.0  # seconds that the end of many calls waits for those under way
 
 
 class Processes(Executor):
-    """`count` processes. They are started when they are needed, and not by a fork, since this process has threads."""
+    """`count` processes, started when needed, without a fork, since this process has threads."""
 
     def __init__(self, count: int) -> None:
         self._pools = [_pool() for _ in range(count)]
@@ -40,7 +40,7 @@ class Processes(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 -- as in the base class
-        """End all processes; those whose calls go on for `GRACE` too, if the futures are to be cancelled."""
+        """End all processes. With `cancel_futures`, also end processes whose calls run longer than `GRACE`."""
         kills = [self._kill_of(place) for place in range(len(self._pools))]
         for pool in self._pools:
             pool.shutdown(wait=False, cancel_futures=cancel_futures)
@@ -50,7 +50,7 @@ class Processes(Executor):
                 kill()
 
     def kill(self) -> None:
-        """End the processes whose calls go on, at once."""
+        """End the processes with running calls at once."""
         for place in range(len(self._pools)):
             self._kill_of(place)()
 
@@ -80,7 +80,7 @@ getattr(threading, "_register_atexit", bool)(_kill_all)
 
 
 def _end_with_parent() -> None:
-    """End this process with the one that started it, however that ends."""
+    """End this process when its parent process has ended."""
     parent = parent_process()
     assert parent is not None  # noqa: S101 -- a process of a pool has one
 

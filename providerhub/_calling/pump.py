@@ -1,8 +1,8 @@
-"""A synchronous iterator that runs in a thread of its own and is read asynchronously.
+"""A synchronous iterator that runs in a separate thread and is read asynchronously.
 
 The thread reads at most `LIMIT` pieces ahead, so a slow reader slows the sender down. The thread wakes the event loop only
-while the reader waits, and the reader takes all waiting pieces at once. A piece costs no change of threads while the reader is
-the slower side. The provider's idle clocks stand while the reader does not wait.
+while the reader waits, and the reader takes all waiting pieces at once. So a slow reader causes no change of threads for each
+piece. The provider's idle timeouts do not run while the reader does not wait.
 """
 
 from __future__ import annotations

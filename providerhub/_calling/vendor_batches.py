@@ -1,7 +1,7 @@
-"""Many calls as batches at a vendor: written down before they are sent, so that no crash sends one twice.
+"""Many calls as batches at a vendor, recorded before they are sent, so that no batch is sent twice after a crash.
 
-A journal of lines of JSON names each batch. Its lines are, in order: the intent with the requests' keys, the vendor's identifier,
-and that its results were read. An intent without an identifier is looked for in the vendor's list.
+A journal with lines of JSON records each batch, in this order: the intent with the requests' keys, the vendor's identifier, and
+the end of reading. An intent without an identifier is searched in the vendor's list.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Held:
 
 
 class Journal:
-    """The batches that were written down in a file. Each line is on the disk before `note` returns."""
+    """The recorded batches in a file. Each line is on disk before `note` returns."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -93,10 +93,9 @@ class Journal:
 class VendorBatches:
     """The batches of a hub at vendors; `Hub.batches` is its instance.
 
-    A `WireProvider` offers them by optional methods, each a generator of orders as its `build` is: `batch_create(rows, tag,
-    call)`, `batch_get(id)`, `batch_cancel(id)`, `batch_list()` and `batch_results(batch)`. The base class carries the orders out,
-    and reads the answers and refusals in the results. A batch never goes to another provider than the one that was first in the
-    plan: that one holds its file.
+    A `WireProvider` with batches has these methods, each a generator of orders like `build`: `batch_create(rows, tag, call)`,
+    `batch_get(id)`, `batch_cancel(id)`, `batch_list()` and `batch_results(batch)`. The base class executes the orders, and reads
+    the answers and refusals in the results. A batch always goes to the first provider of the plan.
     """
 
     def __init__(
@@ -169,9 +168,9 @@ class VendorBatches:
         again: bool = False,
         is_over: Callable[[], bool] = lambda: False,
     ) -> Generator[tuple[str, Outcome], None, None]:
-        """Yield each request's key with its outcome, as `outcomes` does, until `is_over` says that no one waits any more.
+        """Yield each request's key with its outcome, as `outcomes` does, until `is_over` returns true.
 
-        The requests of batches that were read before are sent once more, or only read `again`.
+        With `again`, batches that were read before are only read again; otherwise their requests are sent once more.
         """
         SECONDS.check(poll, "poll", errors.InvalidRequestError)
         book, rest = Journal(journal), dict(rows)
@@ -232,7 +231,7 @@ class VendorBatches:
         return [self._ask(held.provider, method, held.id) for held in book.open()]
 
     def _sent(self, rest: Mapping[str, Any], book: Journal) -> tuple[list[tuple[str, Exception]], dict[str, Asked]]:
-        """Send the requests that no batch holds; return those that are wrong, and all requests by key."""
+        """Send the requests without a batch; return the wrong requests, and all requests by key."""
         bad: list[tuple[str, Exception]] = []
         groups: dict[tuple[str, str], list[tuple[str, Request]]] = {}
         requests: dict[str, Asked] = {}
@@ -253,7 +252,7 @@ class VendorBatches:
         return bad, requests
 
     def _request(self, row: Mapping[str, Any], key: str = "0") -> tuple[Candidate, Asked]:
-        """The provider that gets a request, and the request as it gets it."""
+        """The provider of a request, and the request in its form."""
         spec = self._specs(stream=False, **checked_request(int(key), row))
         candidate = self._plan(spec)[0]
         instance = self._registry.ready(candidate.provider)
@@ -269,7 +268,7 @@ class VendorBatches:
         return candidate, (request, spec.output)
 
     def _reconcile(self, book: Journal) -> None:
-        """Find the batches of intents whose creation was not recorded. One that the vendor does not have was never sent."""
+        """Find the batches of intents without an identifier. If the vendor does not have a batch, it was never sent."""
         known = {held.id for held in book.held.values()}
         for held in book.open():
             if held.id:
@@ -290,7 +289,7 @@ class VendorBatches:
                 book.note(held.tag, is_read=True)
 
     def _results(self, held: Held, batch: VendorBatch, known: dict[str, Asked]) -> Iterator[tuple[str, Outcome]]:
-        """The outcomes of a batch by key, matched by the identifiers of its requests alone."""
+        """The outcomes of a batch by key, matched only by the identifiers of its requests."""
         found = self._ask(held.provider, "batch_results", batch) if batch.state == "ended" else []
         prices = self._prices(held) if found else None
         for custom, status, body in found:
@@ -334,7 +333,7 @@ class VendorBatches:
         return self._specs(model=f"{provider}/{model}", messages="?", stream=False)
 
     def _ask(self, name: str, method: str, *arguments: Any) -> Any:
-        """Carry out a method of the instance that holds a batch, and of no other one."""
+        """Execute a method of the instance that holds a batch."""
         found = self._registry.instance(name)
         if found is None or not hasattr(provider := found.provider(), method):
             raise errors.ConfigurationError(

@@ -1,6 +1,6 @@
-"""Addresses: mistakes in them, in keys and in aliases that show without a connection; and those of the environment.
+"""Checks of addresses, keys and aliases without a connection, and the addresses in the environment.
 
-The texts never hold the value of an address or a key: it may be a password.
+The texts never contain an address or a key, since they may hold a password.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ENDPOINTS = ("/chat/completions", "/v1/completions", "/v1/messages", "/v1/respo
 def flaws(config: ProviderConfig, *, endpoints: bool = False) -> Iterator[tuple[str, str]]:
     """Yield the dotted field and the text that follows it in a message, for each mistake in a configuration. Reads nothing.
 
-    With `endpoints`, a whole endpoint as `url` is a mistake too. The error of a call tells without that what it asked.
+    With `endpoints`, a whole endpoint as `url` is a mistake too.
     """
     if config.api_key is not None and config.api_key.source is None and is_quoted(config.api_key.reveal()):
         yield "api_key", QUOTED
@@ -52,7 +52,7 @@ def proxy_flaws(proxies: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def endpoint_flaw(url: str, path: str) -> str:
-    """The mistake of an address that ends with the path that a provider appends, such as `/v1/chat/completions`; else empty."""
+    """The mistake of an address with the path that a provider appends, such as `/v1/chat/completions`; else empty."""
     from urllib.parse import urlsplit  # slow to import; a provider's transport has done so
 
     whole = urlsplit(url).path.rstrip("/")
@@ -79,9 +79,9 @@ def is_loopback(host: str) -> bool:
 
 
 def url_flaw(url: str) -> str:
-    """Find a mistake in the address of a service or a proxy; empty for one that may work.
+    """Find a mistake in the address of a service or a proxy; empty if the address may work.
 
-    A plugin with a transport of its own may take any scheme, such as `unix:/run/service`.
+    A plugin with its own transport may accept any scheme, such as `unix:/run/service`.
     """
     if is_quoted(url):
         return QUOTED
@@ -123,7 +123,7 @@ def _near(name: str, known: tuple[str, ...]) -> str:
 
 
 def circle_of(aliases: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
-    """The names along one circle of aliases, the first one again at the end; empty without a circle."""
+    """The names along a circle of aliases, with the first name again at the end; empty without a circle."""
     if not aliases:
         return ()
     from graphlib import CycleError, TopologicalSorter  # few programs have aliases
@@ -158,10 +158,7 @@ def with_environment(config: ProviderConfig) -> ProviderConfig:
 
 
 def unused_environment(config: ProviderConfig, *, bundle: bool = True) -> str:
-    """Return a sentence about the variables that are set and do not apply to an instance; empty without such a variable.
-
-    Without `bundle`, those of certificates are left out.
-    """
+    """Return a sentence about variables that are set but ignored by an instance; else empty. `bundle` includes certificates."""
     if config.trust_env or not config.url:
         return ""
     found = {"proxies": _proxies(config), "ca_bundle": _bundle(config) if bundle else ""}
@@ -177,7 +174,7 @@ def unused_environment(config: ProviderConfig, *, bundle: bool = True) -> str:
 
 
 def _proxies(config: ProviderConfig) -> str:
-    """The name of the variable that names a proxy for the url of an instance without proxies; empty without one."""
+    """The name of the proxy variable for the url of an instance without proxies; else empty."""
     scheme = "https" if (config.url or "").lower().startswith("https:") else "http"
     names = [name for kind in (scheme, "all") for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY")]
     name = "" if config.proxies else next((name for name in names if os.environ.get(name)), "")
@@ -189,7 +186,7 @@ def _proxies(config: ProviderConfig) -> str:
 
 
 def _bundle(config: ProviderConfig) -> str:
-    """The name of the variable that names certificates for an instance without a bundle; empty without one."""
+    """The name of the certificates variable for an instance without a bundle; else empty."""
     if config.ca_bundle or not (config.url or "").lower().startswith("https:"):
         return ""
     return next((name for name in _BUNDLES if os.environ.get(name)), "")

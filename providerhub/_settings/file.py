@@ -149,7 +149,7 @@ _SOURCES = ("env", "file", "command", "keyring")
 
 
 class Problem(NamedTuple):
-    """One mistake in a settings file, with the way to mend it. The line counts from 1; `None` means the file as a whole."""
+    """One mistake in a settings file, with the fix. The line counts from 1; `None` means the whole file."""
 
     line: int | None
     text: str
@@ -179,7 +179,7 @@ class SettingsFile(NamedTuple):
 
 
 def read(path: str, *, optional: bool = False) -> SettingsFile:
-    """Read a settings file. Mistakes do not raise; they stand in `problems`."""
+    """Read a settings file. Mistakes do not raise errors; they are in `problems`."""
     try:
         text, mode = _text(path, optional=optional)
         return _parsed(path, text, mode) if text.strip() else SettingsFile(path=path)
@@ -188,7 +188,7 @@ def read(path: str, *, optional: bool = False) -> SettingsFile:
 
 
 class _UnreadableError(Exception):
-    """The mistake that keeps a file from being read; its arguments are those of `Problem`."""
+    """The file cannot be read; the arguments are those of `Problem`."""
 
 
 def _text(path: str, *, optional: bool) -> tuple[str, int]:
@@ -228,7 +228,7 @@ def _parsed(path: str, text: str, mode: int) -> SettingsFile:
 
 
 def _too_long(text: str) -> tuple[int | None, str]:
-    """The line of a number that has too many digits, and what is wrong."""
+    """The line of a number with too many digits, and the message."""
     import re
 
     found = re.search(rf"[0-9_]{{{sys.get_int_max_str_digits() + 1},}}", text)
@@ -261,10 +261,7 @@ class _Reading:
         return SettingsFile(self._path, values, {_dotted(path): line for path, line in self._lines.items()}, problems)
 
     def table(self, path: Path, pattern: str, table: dict[str, Any]) -> dict[str, Any]:
-        """Convert the entries of a table that are known and right; each of the others becomes a problem.
-
-        The keys that are known below the `pattern` of a `Key.path` may stand in it.
-        """
+        """Convert the correct entries of a table; a wrong entry becomes a problem. `pattern` is the table's `Key.path`."""
         known = below(pattern)
         sound = {}
         for name, value in table.items():
@@ -346,7 +343,7 @@ class _Reading:
         return proxies
 
     def beside(self, _path: Path, value: str) -> str:
-        """Make a path absolute. A relative one starts in the file's folder, never in the working directory."""
+        """Make a path absolute. A relative path starts in the file's folder, never in the working directory."""
         if value == "-":  # a standard stream
             return value
         return os.path.join(os.path.dirname(os.path.abspath(self._path)), os.path.expanduser(value))
@@ -402,7 +399,7 @@ class _Reading:
         return self.key(path, value) if is_secret else Secret(str(value))
 
     def _source(self, path: Path, table: dict[str, Any]) -> Secret | None:
-        """Make the secret for a table that names the place of a key."""
+        """Make the secret for a table with the place of a key."""
         before = len(self._problems)
         sound = self.table(path, "providers.*.api_key", table)
         if len([name for name in _SOURCES if name in table]) != 1:
@@ -453,7 +450,7 @@ _READERS: dict[str, Callable[[_Reading, Path, Any], Any]] = {
 
 
 def _unquoted(entries: dict[str, Any]) -> list[str]:
-    """The rest of a model's name that TOML has split at its dots; empty when the table is a model's."""
+    """The rest of a model's name that TOML has split at its dots; empty if the table belongs to a model."""
     for name, value in entries.items():
         if isinstance(value, dict) and name not in below("providers.*.model.*"):
             return [name, *_unquoted(value)]
@@ -461,7 +458,7 @@ def _unquoted(entries: dict[str, Any]) -> list[str]:
 
 
 def _other_key(path: Path, value: object) -> str:
-    """A hint at the key that is easily mistaken for this one."""
+    """A hint at a key that is easily confused with this key."""
     if path[0] == "providers" and path[2:] == ("models",) and isinstance(value, dict):
         return f'; the values of one model belong in [providers.{path[1]}.model."NAME"]'
     if path[0] == "providers" and path[2:] == ("model",) and isinstance(value, str | list):
@@ -470,7 +467,7 @@ def _other_key(path: Path, value: object) -> str:
 
 
 def _nearest(name: str, known: Iterable[str], path: Path = ()) -> str:
-    """Return a hint: the most similar name, else the place of this name elsewhere, else the known names."""
+    """Return a hint: the most similar name, or another place of this name, or the known names."""
     names = [candidate for candidate in known if candidate != ANY_NAME]
     elsewhere = sorted({repr(key.path.replace(ANY_NAME, "NAME")) for key in KEYS if key.path.rpartition(".")[2] == name})
     otherwise = f"it belongs at {' or '.join(elsewhere)}" if elsewhere else f"the known ones here are {', '.join(names)}"

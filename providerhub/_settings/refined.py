@@ -1,4 +1,4 @@
-"""The values in force for one model of one instance: the user's values over the plugin's declaration and the service's list."""
+"""The values for one model of one instance. The user's values take precedence over the plugin and the service's list."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def own_timeout(config: ProviderConfig, model: ModelInfo) -> Timeout | None:
 
 
 def timeout_of(call: Timeout, own: Timeout, explicit: Timeout | None) -> Timeout:
-    """The timeouts of an attempt, phase by phase: what the caller gave, else what is set for the model, else the call's."""
+    """The timeouts of an attempt, phase by phase: of the caller, or else of the model, or else of the call."""
     return attrs.evolve(call, **given(own)) if explicit is None else attrs.evolve(call, **{**given(own), **given(explicit)})
 
 
 def given(timeout: Timeout) -> dict[str, Any]:
-    """Return the phases that a caller gave. A phase with its default value was not given."""
+    """Return the phases that a caller set. A phase with its default value counts as not set."""
     # By identity: a caller who gives a number that equals the default has another object.
     values = ((field, getattr(timeout, field.name)) for field in attrs.fields(Timeout))
     return {field.name: value for field, value in values if value is not field.default}
@@ -32,7 +32,7 @@ def given(timeout: Timeout) -> dict[str, Any]:
 def refined(models: Iterable[ModelInfo], config: ProviderConfig) -> tuple[ModelInfo, ...]:
     """Apply the user's values in `models` and `model` to the models of an instance. Each name has one entry in the result.
 
-    An entry of `config.model` that a declared prefix covers has an entry of its own.
+    An entry of `config.model` below a declared prefix gets a separate entry.
     """
     own = {model.name: model for model in config.models}
     if not own and not config.model:
@@ -49,7 +49,7 @@ def refined(models: Iterable[ModelInfo], config: ProviderConfig) -> tuple[ModelI
 
 
 def over(table: Iterable[ModelInfo], listed: ModelInfo) -> ModelInfo:
-    """Apply the values of a service's list over the plugin's: those for the same name, else for the longest prefix of it."""
+    """Apply the values of a service's list over the plugin's values for the same name, or else for the longest prefix."""
     near = [entry for entry in table if entry.name == listed.name or covers(entry, listed.name)]
     if not near:
         return listed
@@ -74,7 +74,7 @@ def covers(entry: ModelInfo, name: str) -> bool:
 
 
 def merged(model: ModelInfo, own: ModelInfo) -> ModelInfo:
-    """Return an entry with the values that another one sets. A value that is `None` or empty sets nothing.
+    """Return an entry with the values of another entry. A value that is `None` or empty changes nothing.
 
     Prices in another currency replace all prices of the entry.
     """

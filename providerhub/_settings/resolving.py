@@ -21,7 +21,7 @@ _SENSITIVE = "authorization|cookie|key|secret|token"
 
 
 def literal_keys(config: ProviderConfig, info: ProviderInfo | None) -> list[str]:
-    """The settings of an instance that hold a key itself rather than a reference to it; `info` is `None` for a broken plugin."""
+    """The settings of an instance with a literal key in place of a reference; `info` is `None` for a broken plugin."""
     secrets = {setting.name for setting in info.all_settings if setting.secret} if info else set()
     secrets |= {name for name, value in _given(config).items() if isinstance(value, Secret)}
     found = [name for name in sorted(secrets) if (value := config.get(name)) and getattr(value, "source", None) is None]
@@ -30,7 +30,7 @@ def literal_keys(config: ProviderConfig, info: ProviderInfo | None) -> list[str]
 
 
 def variables_of(plugins: Mapping[str, ProviderInfo], environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that give another process the same settings, without those of keys; `""` for those that are not set.
+    """The variables that give another process the same settings, without keys; `""` for a variable that is not set.
 
     `plugins` has the declaration of each instance.
     """
@@ -40,7 +40,7 @@ def variables_of(plugins: Mapping[str, ProviderInfo], environ: Mapping[str, str]
 
 
 def variable(setting: Setting, instance: str, plugin: str) -> str:
-    """Name the environment variable of a setting: of several the one that is set; of the plugin's own instance a declared one."""
+    """Return the name of the environment variable of a setting; of several variables, the one that is set."""
     names = _variables(setting, instance, plugin)
     return next((name for name in names if os.environ.get(name)), names[0])
 
@@ -63,11 +63,11 @@ def configured(settings: Settings, name: str) -> ProviderConfig:
 
 
 def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, str]) -> tuple[ProviderConfig, tuple[Setting, ...]]:
-    """Give every declared setting its value. An argument outranks the environment, which outranks a settings file.
+    """Give every declared setting its value. Arguments take precedence over the environment, and the environment over a file.
 
     Returns:
-        The configuration that `create` gets, and the settings that the user still has to set: the required ones without a value,
-        those that name a variable that is not set, and those with a wrong value, such as one in quotation marks.
+        The configuration for the factory, and the settings that the user must set: required settings without a value, settings
+        that name an unset variable, and settings with a wrong value, such as in quotation marks.
     """
     settings = info.all_settings
     unset = [name for name, value in _given(config).items() if _is_variable(value) and not environ.get(value.source.name)]
@@ -90,17 +90,14 @@ def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, st
 
 
 def is_surely_missing(info: ProviderInfo, environ: Mapping[str, str]) -> bool:
-    """Whether `resolve` would miss a setting of a plugin's own instance without any configuration: no variable is set for it.
-
-    This takes a tenth of the time of `resolve`. False where only `resolve` can tell.
-    """
+    """Whether a plugin's default instance surely lacks a required setting, because no variable is set. Faster than `resolve`."""
     settings = info.all_settings
     needed = any((one.required or one.required_unless) and one.default is None for one in settings)
     return needed and not any(environ.get(env) for one in settings for env in _variables(one, info.name, info.name))
 
 
 class _Options(dict[str, Any]):
-    """The values of the declared settings. A name without a value raises an error that says what to declare."""
+    """The values of the declared settings. A name without a value raises an error with the fix."""
 
     def __missing__(self, name: str) -> Any:
         fix = f"declare Setting({name!r}) in the ProviderInfo with required=True or a default, or read it by .get({name!r})"
@@ -111,13 +108,13 @@ class _Options(dict[str, Any]):
 
 
 def variable_in_use(setting: Setting, config: ProviderConfig, plugin: str) -> str:
-    """Name the environment variable that sets a setting: the one that the user's settings name, else its own."""
+    """Return the name of the environment variable of a setting: the one in the user's settings, or else its own."""
     given = config.get(setting.name)
     return str(given.source.name) if _is_variable(given) else variable(setting, config.name, plugin)
 
 
 def is_at_default(config: ProviderConfig, completed: ProviderConfig, info: ProviderInfo, environ: Mapping[str, str]) -> bool:
-    """Whether an instance's host is the one that its plugin has by default. `completed` is the result of `resolve`."""
+    """Whether an instance has the plugin's default host. `completed` is the result of `resolve`."""
     from urllib.parse import urlsplit  # slow to import; only catalogues ask
 
     setting = next((setting for setting in info.all_settings if setting.name == "url"), None)
@@ -132,7 +129,7 @@ def is_at_default(config: ProviderConfig, completed: ProviderConfig, info: Provi
 
 
 def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, missing: Collection[Setting]) -> str:
-    """Say what the user has to set before an instance can be used; empty without missing settings.
+    """Return the settings that the user must set, as an instruction; empty without missing settings.
 
     `completed` and `missing` are the results of `resolve`.
     """
@@ -147,7 +144,7 @@ def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, 
 
 
 def flaws_in(completed: ProviderConfig, missing: Collection[Setting]) -> dict[str, str]:
-    """The missing settings that have a value which cannot be used, each with the text that follows its name."""
+    """The missing settings with an unusable value, each with the text after its name in a message."""
     return {s.name: flaw for s in missing if (flaw := _flaw(s, completed.get(s.name)))}
 
 
@@ -156,7 +153,7 @@ def _given(config: ProviderConfig) -> dict[str, Any]:
 
 
 def _text(value: object) -> object:
-    """Return the text of a secret that needs no reading; any other value as it is."""
+    """Return the text of a secret that needs no reading; any other value unchanged."""
     return value.reveal() if isinstance(value, Secret) and value.source is None else value
 
 
@@ -166,7 +163,7 @@ def _required(setting: Setting, defaults: Mapping[str, Any], values: Mapping[str
 
 
 def _defaults(settings: Sequence[Setting], values: dict[str, Any]) -> dict[str, Any]:
-    """Return the default of each setting, and put it where a value is `None`."""
+    """Return the default of each setting, and replace each value that is `None`."""
     found: dict[str, Any] = {s.name: s.default for s in settings if not callable(s.default)}
     plain = {name: found[name] if value is None and name in found else value for name, value in values.items()}
     for setting in settings:
@@ -182,7 +179,7 @@ def _defaults(settings: Sequence[Setting], values: dict[str, Any]) -> dict[str, 
 
 
 def _flaw(setting: Setting, value: object) -> str:
-    """Return the text that follows the name of a setting whose value cannot be used; empty if it can."""
+    """Return the text after the name of a setting with an unusable value; empty if the value can be used."""
     if is_quoted(_text(value)):
         return "is in quotation marks: write it without them"
     if setting.convert is not None and _is_convertible(value):
@@ -206,7 +203,7 @@ def _value(setting: Setting, config: ProviderConfig, info: ProviderInfo, environ
 
 
 def _settled(config: ProviderConfig, environ: Mapping[str, str]) -> ProviderConfig:
-    """Read the environment variables that the settings name, so that a changed value is noticed. Other sources are read later."""
+    """Read the environment variables in the settings, to notice a changed value. Other sources are read later."""
     if not any(map(_is_variable, (config.api_key, *config.options.values()))):
         return config
     options = {name: _from_variable(value, environ) for name, value in config.options.items()}
@@ -227,7 +224,7 @@ def _from_variable(value: Any, environ: Mapping[str, str]) -> Any:
 def undeclared(config: ProviderConfig, info: ProviderInfo) -> dict[str, str]:
     """The options of an instance that its plugin does not declare, each with a message about it.
 
-    A plugin without any declared setting, and one with `any_option`, may read every option.
+    A plugin without declared settings, or with `any_option`, may read every option.
     """
     if not info.settings or info.any_option or not config.options:
         return {}

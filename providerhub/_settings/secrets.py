@@ -1,7 +1,7 @@
 """The sources of a key: an environment variable, a file, a command, the system's keyring.
 
-No error may show a key, not even in the local variables of its traceback. So the errors here are raised in frames that do not
-hold the key any more, and outside of `except` blocks, so that no exception with a key becomes their context.
+No error may show a key, not even in the local variables of its traceback. So these errors are raised in frames without the key,
+and outside `except` blocks, so that no exception with a key becomes their context.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def is_quoted(text: object) -> bool:
 
 
 class _Source:
-    """Base of the sources. Not a value class: each one takes time at import, and few programs have a settings file."""
+    """Base of the sources. Not a value class, which would take time at import."""
 
     __slots__: tuple[str, ...] = ()
     message = "the key could not be read: {source} {failure}"
@@ -50,7 +50,7 @@ class _Source:
         raise ConfigurationError(self.message.format(source=self, failure=failure))
 
     def flaw(self) -> str:
-        """Return the reason why the source gives no key; empty when it gives one."""
+        """Return the reason why the source has no key; else empty."""
         try:
             return self._find()[0]
         except OSError as error:
@@ -58,7 +58,7 @@ class _Source:
 
 
 def _raise_shortage(error: Exception) -> None:
-    """Raise the error of a process without a file descriptor left: it says nothing of the source, and the call waits."""
+    """Raise the error of a process without a file descriptor left. The source is not wrong, and the call waits."""
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
         raise error
 
@@ -80,7 +80,7 @@ class EnvironmentKey(_Source):
 
 
 class FileKey(_Source):
-    """A key in a file of its own, such as a secret that a container gets. Line breaks at its end are left out.
+    """A key in a separate file, such as a secret of a container. Line breaks at its end are removed.
 
     `named_at` is the place of the path in the settings, `"file:line"`, for messages.
     """
@@ -118,7 +118,7 @@ class FileKey(_Source):
 
 
 class CommandKey(_Source):
-    """A key that a command prints in its first line, such as a password manager. The command runs without a shell.
+    """A key in the first line of a command's output, such as a password manager. The command runs without a shell.
 
     It is stopped after `timeout` seconds.
     """

@@ -23,7 +23,7 @@ _Settings = TypeVar("_Settings", bound="Settings")
 
 
 class _Default(str):
-    """A default value, which differs from the same text of a caller."""
+    """A default value, distinct from the same text of a caller."""
 
     __slots__ = ()
 

@@ -19,7 +19,7 @@ NONE = '"none"'  # the text, as TOML, that stands for `None`: TOML has no such v
 
 
 class Key(NamedTuple):
-    """One key of the settings file. Its meaning stands in `docs/reference/keys.toml`."""
+    """One key of the settings file. `docs/reference/keys.toml` has its meaning."""
 
     path: str  # the dotted name; `*` stands for a name of the user's own
     kind: str  # the kind of value, a key of `KINDS`
@@ -80,7 +80,7 @@ _KIND_OF = {
 
 
 def _of(section: str, cls: type[Any]) -> tuple[Key, ...]:
-    """The keys of a table for a value class; their kinds and defaults are those of its fields."""
+    """The keys of a table for a value class, with the types and defaults of its fields."""
     return tuple(
         Key(f"{section}.{field.name}", _KIND_OF[field.validator.wanted], _toml(field.default)) for field in attrs.fields(cls)
     )
@@ -179,7 +179,7 @@ KEYS = (
 
 @cache
 def below(path: str) -> dict[str, Key]:
-    """The keys that may stand directly below a `Key.path` (empty for the top), by the last parts of their names."""
+    """The keys directly below a `Key.path` (empty for the top), by the last parts of their names."""
     start = f"{path}." if path else ""
     found = ((key.path.removeprefix(start), key) for key in KEYS if key.path.startswith(start))
     return {rest: key for rest, key in found if "." not in rest}

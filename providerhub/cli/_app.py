@@ -1,4 +1,4 @@
-"""The command group. It knows its commands by name only, so that help and completion import neither them nor the core.
+"""The command group. It knows only the names of its commands, so that help and completion import no command and not the core.
 
 Other distributions add commands: entry-point group `providerhub.commands`, a name → `module:command`. The metadata of the
 installed distributions is read for the overview.
@@ -20,7 +20,7 @@ GROUP = "providerhub.commands"
 
 
 class Extension(NamedTuple):
-    """A command by its entry point. It is unusable when several distributions offer one of this name."""
+    """A command of an entry point. Unusable if several distributions have a command of this name."""
 
     name: str
     target: str
@@ -37,7 +37,7 @@ class Extension(NamedTuple):
         return f"offered by {' and '.join(self.distributions)}; uninstall one of them" if several else ""
 
     def command(self) -> click.Command:
-        """Import the command; raises `PluginError` for one that cannot be used."""
+        """Import the command; raises `PluginError` if it cannot be used."""
         reason, cause = self._conflict, None
         if not reason:
             try:
@@ -94,7 +94,7 @@ def _remember(ctx: click.Context, _parameter: click.Parameter, value: bool) -> N
 
 
 def _with_debug(command: click.Command) -> click.Command:
-    """Accept `--debug` behind the command, too, where a user adds it after an error; also in the commands of a group."""
+    """Accept `--debug` after the command too, also in the commands of a group."""
     if not any(parameter.name == "debug" for parameter in command.params):
         text = "Show the traceback of an error."
         command.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, callback=_remember, help=text))
@@ -105,7 +105,7 @@ def _with_debug(command: click.Command) -> click.Command:
 
 
 def _added(ctx: click.Context) -> dict[str, Extension]:
-    """The commands that other distributions add. They are looked for once; the core's names cannot be overridden."""
+    """The commands of other distributions, read once. They cannot override the core's names."""
     if ADDED not in ctx.meta:
         ctx.meta[ADDED] = {name: extension for name, extension in extensions().items() if name not in COMMANDS}
     found: dict[str, Extension] = ctx.meta[ADDED]
@@ -128,13 +128,13 @@ class Lazy(click.Group):
         return [*COMMANDS, *_added(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Give a stand-in with the help line. The overview and the completion of names need no more."""
+        """Return a stand-in with the help line, for the overview and the completion of names."""
         if cmd_name in COMMANDS:
             return click.Command(cmd_name, short_help=COMMANDS[cmd_name][1])
         return click.Command(cmd_name, short_help=_added(ctx)[cmd_name].line) if cmd_name in _added(ctx) else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Import the command that the words behind the group's own options name."""
+        """Import the command that the arguments name."""
         ctx.meta[JSON] = "--json" in args[: args.index("--")] if "--" in args else "--json" in args
         if args[0] not in COMMANDS and args[0] not in _added(ctx) and not ctx.resilient_parsing:
             if args[0] in OURS["commands"]:
@@ -152,7 +152,7 @@ class Lazy(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Ctrl-C exits with 130, as in a shell; any other error becomes one line, and exits with 1 or 2.
 
-        With `--json`, standard output gets the error as an object, too.
+        With `--json`, standard output also gets the error as an object.
         """
         try:
             return super().invoke(ctx)
@@ -170,7 +170,7 @@ class Lazy(click.Group):
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="providerhub")
 def app() -> None:
-    """Call language models through the provider plugins that are installed."""
+    """Call language models through the installed provider plugins."""
 
 
 _with_debug(app)

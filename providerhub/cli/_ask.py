@@ -1,7 +1,7 @@
 """`providerhub ask`, and calls that Ctrl-C ends at once, on every system.
 
-A thread makes the call, and the main thread waits for its pieces in short waits. A read in the main thread would not do: Python
-notices a signal that comes in the instant before a blocking read after it, and under Windows no signal ends a read.
+A thread makes the call, and the main thread waits for its pieces in short waits. The main thread must not read itself: Python
+notices a signal just before a blocking read only after the read, and under Windows no signal ends a read.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def answering(hub: Hub, *, stream: bool, **call: Any) -> Iterator[tuple[Completi
 
 
 def _from_thread(made: Callable[[], Iterator[str]], stop: Callable[[], None]) -> Generator[str, None, None]:
-    """Yield what an iterator yields in a thread of its own. Every way out calls `stop`."""
+    """Yield the items of an iterator that runs in a separate thread. Every exit calls `stop`."""
     results: SimpleQueue[tuple[str | None, BaseException | None]] = SimpleQueue()
 
     def run() -> None:

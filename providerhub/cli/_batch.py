@@ -39,12 +39,12 @@ _REPORTED = 20  # the number of bad lines that standard error names; the output 
 
 
 _UNEQUAL = {"length": "cut at max_tokens", "content_filter": "filtered"}
-"""Finish reasons of answers that are not whole → their words in the summary."""
+"""Finish reasons of incomplete answers → their texts in the summary."""
 
 
 @attrs.define
 class Summary:
-    """The counts of a run. Tokens and cost are sums over its answers, as far as they are known.
+    """The counts of a run. Tokens and cost are sums of the known values.
 
     `reasons` counts the failures by their class, and the answers that the model refused, cut or filtered.
     """
@@ -110,14 +110,14 @@ class Summary:
 
 
 class Reader(io.BufferedReader):
-    """The input, with a file descriptor of its own. A thread that reads it may be blocked when the run is over."""
+    """The input, with its own file descriptor, since a thread that reads it may be blocked at the end of the run."""
 
     is_blocked = False
 
 
 @contextlib.contextmanager
 def _reading(source: BinaryIO) -> Iterator[Reader]:
-    """Read the source through a file of our own: click closes its file, and Python standard input, also while they are read."""
+    """Read the source through a separate file, since click and Python close their files even while they are read."""
     try:
         raw: io.RawIOBase = io.FileIO(os.dup(source.fileno()), "r")
         raw.name = "standard input" if source is sys.stdin.buffer else source.name  # type: ignore[attr-defined]
@@ -134,9 +134,9 @@ def _reading(source: BinaryIO) -> Iterator[Reader]:
 
 @attrs.define(eq=False)
 class Batch:
-    """One run. It sends the lines of `source` that are not `done`. `sink` takes each result, with `media` the bytes of images.
+    """One run. It sends the lines of `source` that are not `done`. `sink` takes each result; `media` adds the bytes of images.
 
-    It sends nothing more when the answers have cost `max_cost`.
+    The run sends nothing more when the answers have cost `max_cost`.
     """
 
     _form: Form
@@ -182,7 +182,7 @@ class Batch:
             self.summary.seconds = time.monotonic() - start
 
     def stop(self, number: int = 0) -> int:
-        """Send nothing more, because of a signal. Returns the number of calls under way, which `run` waits for."""
+        """Send nothing more, because of a signal. Returns the number of running calls, for which `run` waits."""
         self.summary.signal = number
         return 0 if self._many is None else self._many.drain()
 
@@ -208,7 +208,7 @@ class Batch:
                 yield made
 
     def _first(self, line: Line) -> int:
-        """The number of the first line that has the id of this one; its own without an id."""
+        """The number of the first line with the same id; the line's own number without an id."""
         name = identity(line)
         return line.number if name is None else self._ids.setdefault(hash(json.dumps(name)), line.number)
 
@@ -228,7 +228,7 @@ class Batch:
             self._write(sent, "failed", {"error": screen.error_record(outcome.error or Exception()), **again})
 
     def _spend(self, answer: Completion) -> None:
-        """End the run when the budget is used up, or cannot be kept because a cost is unknown."""
+        """End the run if the budget is used up, or if a cost is unknown."""
         summary, most = self.summary, self._max_cost
         if most is None or summary.over_budget:
             return
@@ -294,7 +294,7 @@ def _is_regular(file: BinaryIO) -> bool:
 
 @contextlib.contextmanager
 def _stopping(batch: Batch, bar: Bar) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM let the calls under way finish, since they are paid for; on a second one, leave at once."""
+    """On Ctrl-C or SIGTERM, let the running calls finish, since they cost money; on the second signal, leave at once."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if batch.summary.interrupted:
@@ -442,7 +442,7 @@ def batch(
 
 
 def _paths(output: str, needed_by: list[str]) -> tuple[Path | None, Path | None]:
-    """The file of the results, and the table that is made of them; `None` for standard output, and for no table."""
+    """The file of the results, and the table made from it; `None` for standard output, and for no table."""
     if output == "-":
         if needed_by:
             raise click.UsageError(f"{needed_by[0]} needs a file as --output")

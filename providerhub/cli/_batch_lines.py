@@ -1,4 +1,4 @@
-"""The lines of a batch's input: each a request, or the reason why it is not one."""
+"""The lines of a batch's input: each a request, or a problem."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from providerhub.cli._inputs import filled, places
 KEYWORDS = frozenset({"model", "messages", "stream", *keywords.KEYWORDS})  # the keywords of `complete`
 
 _CLASSES: dict[str, type[Any]] = {"timeout": Timeout, "retry": RetryPolicy}
-"""The keywords whose JSON objects are made into a value class."""
+"""The keywords whose JSON objects become a value class."""
 
 _LIKENESS = 0.8  # a field of the user's own that is as similar to a keyword as this is refused as a misspelling; 1 means equal
 _BOM = b"\xef\xbb\xbf"
@@ -30,9 +30,9 @@ _DIGEST_BYTES = 8  # enough to find accidental changes; forgery is not a concern
 
 @attrs.frozen
 class Line:
-    """A line that is not blank: its number from 1, of a row of CSV that of its last line, and its bytes without the end.
+    """A line that is not blank: its number from 1 (for a row of CSV, the number of its last line), and its bytes.
 
-    `row` has the values of a row of CSV by column; `key` is a digest of the run's prompt and options, where it has any.
+    `row` has the values of a row of CSV by column; `key` is a digest of the run's prompt and options, if any.
     """
 
     number: int
@@ -48,7 +48,7 @@ class Line:
 
 @attrs.frozen
 class Form:
-    """How lines become requests: the model (or several, in order), prompt and keywords for lines without.
+    """The model (or several, in order), prompt and keywords for lines without their own.
 
     `csv` is the usual separator of a table; empty for lines of JSON.
     """
@@ -105,7 +105,7 @@ def _rows(source: Iterable[bytes], usual: str, key: bytes, named: Iterable[str])
 
 @attrs.define
 class Job:
-    """The request of a line, or its problem; `echo` is repeated in the result, `model` the run's where the line names none."""
+    """The request of a line, or its problem. The result repeats `echo`; `model` is the run's model if the line has none."""
 
     line: Line
     echo: dict[str, Any] = attrs.field(factory=dict)

@@ -1,4 +1,4 @@
-"""A batch's output: one line for each result, and the table that is made of them for spreadsheets and data frames.
+"""A batch's output: one line for each result, and a table of the results for spreadsheets and data frames.
 
 A later run continues the output, even after a kill in the middle of a write.
 """
@@ -32,7 +32,7 @@ _SYNC_EVERY = 1.0
 
 
 class Found(NamedTuple):
-    """The beginning of a result. `model` is the run's `--model`; `None` where the line named a model, or in an old output."""
+    """The beginning of a result. `model` is the run's `--model`; `None` if the line named a model, or in an old output."""
 
     number: int
     digest: str
@@ -43,7 +43,7 @@ class Found(NamedTuple):
 class Done:
     """The lines that have a result, in five bytes a line.
 
-    `models` has for each status a `--model` with which such a result was made. An output has one, unless it was edited.
+    `models` has a `--model` of the results for each status.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ def _short(digest: str) -> int:
 
 
 def record(number: int, digest: str, status: str, rest: Mapping[str, Any], *, model: str | None = None) -> bytes:
-    """A result as a line of the output. `status` is `"ok"` or `"failed"`; `model` is the `--model`, where the line names none."""
+    """A result as a line of the output. `status` is `"ok"` or `"failed"`; `model` is the `--model`, if the line has none."""
     value = {"line": number, "input": digest, "status": status, **({"default_model": model} if model is not None else {}), **rest}
     try:
         return json.dumps(value, ensure_ascii=False, default=repr).encode() + b"\n"
@@ -102,7 +102,7 @@ def record(number: int, digest: str, status: str, rest: Mapping[str, Any], *, mo
 
 
 def read(path: Path) -> Done:
-    """Read the results of earlier runs, if any, and repair the end of a file that a killed run left."""
+    """Read the results of earlier runs, if any, and repair the end of the file after a killed run."""
     done = Done()
     with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
         size = 0
@@ -187,10 +187,10 @@ def write_table(results: Path, table: Path, *, objects: bool) -> None:
     Args:
         results: The file, with a line of JSON for each result.
         table: The table's file. The ending of its name decides the separator.
-        objects: Whether each name of an answer that is a JSON object has a column. Else the column `answer` holds the text.
+        objects: Whether each field of a JSON answer has a column. Otherwise the column `answer` holds the text.
 
     Raises:
-        click.ClickException: The table cannot be written, such as one that a spreadsheet under Windows has open.
+        click.ClickException: The table cannot be written, for example because a spreadsheet under Windows has it open.
     """
     places: dict[int, int] = {}
     columns: dict[str, None] = {}
@@ -214,7 +214,7 @@ def write_table(results: Path, table: Path, *, objects: bool) -> None:
 
 
 def _row(record: Mapping[str, Any], *, objects: bool) -> dict[str, Any]:
-    """The input's own fields, the answer's, and what the call took, whose names begin with `call.`."""
+    """The fields of the input, of the answer, and of the call (with names that begin with `call.`)."""
     answer, error = record.get("completion"), record.get("error")
     row = ({"id": record["id"]} if "id" in record else {}) | record.get("fields", {})
     for name, value in (_said(answer["text"], objects=objects) if answer else {}).items():

@@ -89,7 +89,7 @@ class Lines:
 
 
 class Chat:
-    """A conversation. It reads lines until the input ends; each is a question or a command."""
+    """A conversation. It reads lines until the input ends; each line is a question or a command."""
 
     def __init__(self, ctx: click.Context, hub: Hub, model: Any, talk: Conversation, keywords: Mapping[str, Any]) -> None:
         self._ctx = ctx
@@ -154,7 +154,10 @@ class Chat:
         return True
 
     def _ask(self, question: Any) -> None:
-        """Ask a question and write the answer as it comes. Both are kept if there is an answer, or a part of it after Ctrl-C."""
+        """Ask a question and write the answer as it comes.
+
+        Both are kept if there is an answer, even a part of it after Ctrl-C.
+        """
         self._unanswered, self._last = question, None
         heard: list[str] = []
         try:
@@ -246,7 +249,7 @@ class Chat:
         self._note(f"Error: {text}")
 
     def _note(self, text: str) -> None:
-        """Write what is neither an answer nor an error: to standard error, or as a line of JSON."""
+        """Write a note to standard error, or as a line of JSON."""
         if self._as_json:
             self._write(note=text)
         else:

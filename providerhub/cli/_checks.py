@@ -30,7 +30,7 @@ from providerhub.cli._settings import declared_only, environment_problems, is_op
 
 
 def configuration() -> tuple[str | None, Settings, list[Finding]]:
-    """The path of the settings file, if any; the settings of file and environment without the mistakes; the findings."""
+    """The path of the settings file, if any; the settings without the mistakes; the findings."""
     found: list[Finding] = []
     try:
         path = settings_path(os.environ)
@@ -84,7 +84,7 @@ def _file(file: SettingsFile, *, is_sound: bool) -> Iterator[Finding]:
 
 
 def imported(name: str, distribution: str, went: Import, slow: float, rest: str) -> Iterator[Finding]:
-    """Check the import of a plugin. `slow` is in seconds; `rest` continues the remedy of an import that is fatal."""
+    """Check the import of a plugin. `slow` is in seconds; `rest` is added to the fix of a fatal import."""
     fix = f"uninstall or upgrade {distribution}{rest}"
     if went.outcome == "timeout":
         yield Finding("error", name, f"the import of {went.module} did not end within {went.seconds:g} s", fix)
@@ -113,7 +113,7 @@ _FIXES = {
     "incompatible": "pip install --upgrade providerhub {view.distribution}",
     "conflict": "uninstall one of {view.distribution}, or set [prefer] {view.name} in the settings file",
 }
-"""State of a provider → remedy."""
+"""State of a provider → fix."""
 
 
 def provider(view: InstanceView, settings: Settings, file: str | None) -> Iterator[Finding]:
@@ -169,7 +169,7 @@ def models(settings: Settings, providers: Sequence[InstanceView]) -> Iterator[Fi
 
 
 def commands() -> Iterator[Finding]:
-    """Report the commands that several distributions offer, so that none of them can be used."""
+    """Report the commands of several distributions, of which none can be used."""
     for extension in extensions().values():
         if len(extension.distributions) > 1:
             both = " and ".join(extension.distributions)
@@ -188,7 +188,7 @@ _HINTS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((providerhub.ConfigurationError,), "`providerhub settings show` shows the origins of its values"),
     ((providerhub.ModelNotFoundError,), "`providerhub models --refresh` lists its models"),
 )
-"""Classes of errors → remedy; the first match counts."""
+"""Classes of errors → fix; the first match counts."""
 
 
 def network(settings: Settings, providers: Iterable[InstanceView], seconds: float) -> Iterator[Finding]:

@@ -18,10 +18,10 @@ from providerhub.cli import _screen as screen
 from providerhub.cli._app import entries
 
 SANDBOX_GROUP = "providerhub.sandbox"
-"""Entry-point group of servers that speak a provider's protocol. An entry bears its provider's name and names a `Serve`."""
+"""Entry-point group of servers with a provider's protocol: the provider's name → a `Serve`."""
 
 Serve = Callable[..., AbstractContextManager[str]]
-"""Starts a server on this machine and gives its address; `serve(fault="error")` starts one that fails."""
+"""Starts a server on this machine and yields its address; `serve(fault="error")` starts a failing server."""
 PROMPT = "Hello! Who are you?"
 
 
@@ -84,7 +84,7 @@ def demo(*, as_json: bool) -> None:
 
 
 def _next_step(others: Sequence[InstanceView]) -> str:
-    """The way to the first answer of a real model."""
+    """The next step: the first call of a real model."""
     ready = next((view for view in others if view.state == "ready" and view.models and view.settings), None)
     if ready is not None:
         return f'ask a real model: providerhub ask -m {ready.name}/{ready.models[0].name} "Hello"'

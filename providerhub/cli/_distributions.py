@@ -72,7 +72,7 @@ def _is_like_ours(group: str) -> bool:
 
 
 def _check_lines(text: str) -> None:
-    """Check a file against the entry points specification (PyPA), whose parser skips lines that it does not understand."""
+    """Check a file by the entry points specification (PyPA). Python's parser silently skips wrong lines."""
     section = False
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if line.startswith("[") and line.endswith("]"):

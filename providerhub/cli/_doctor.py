@@ -1,4 +1,4 @@
-"""`providerhub doctor`. It works while plugins and settings do not."""
+"""`providerhub doctor`. It works even if plugins and settings do not."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 class Report:
     """The state of an installation.
 
-    `imports` are by the value of the entry point; `file` is that of the settings, if any; `tried` are the findings of
-    calls. Without `is_loadable`, every other command refuses the settings.
+    `imports` has the value of the entry point as key; `file` is the settings file, if any; `tried` has the findings of calls.
+    Without `is_loadable`, every other command refuses the settings.
     """
 
     versions: dict[str, str] = attrs.field(factory=dict)
@@ -164,7 +164,7 @@ def _versions(found: Iterable[Installed]) -> dict[str, str]:
 
 
 def _examine_plugins(report: Report, settings: Settings, timeout: float, slow: float) -> Settings | None:
-    """Import the plugins in another process, then the harmless ones in this one.
+    """Import the plugins in another process, then the harmless plugins in this process.
 
     Returns:
         Settings that block the fatal plugins; `None` if a hook plugin is fatal, so that no hub can be used.

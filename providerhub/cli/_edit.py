@@ -1,4 +1,4 @@
-"""Changes of the settings file, which keep its comments and its order."""
+"""Changes of the settings file that keep its comments and its order."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Import(NamedTuple):
 def import_each(values: Iterable[str], timeout: float) -> dict[str, Import]:
     """Import the modules that the values of entry points name, each once and with a timeout in seconds.
 
-    One process imports them one after another, as a hub would. One that ends it is known by that, and another process goes on.
+    One process imports them one after another, like a hub. If a module ends the process, another process goes on.
     """
     modules = {value: value.partition(":")[0].strip() for value in values}
     left = sorted(set(modules.values()))
@@ -63,7 +63,7 @@ def import_each(values: Iterable[str], timeout: float) -> dict[str, Import]:
 
 
 def _imported(modules: Sequence[str], timeout: float) -> list[Import]:
-    """Import some modules in one process, up to the one that ends it."""
+    """Import some modules in one process, up to a module that ends it."""
     # Files, not pipes: a process that a module starts could keep a pipe open for ever.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         # `-P`: a file in the working directory must not shadow a module.

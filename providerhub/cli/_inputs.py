@@ -28,7 +28,7 @@ _OTHERWISE = {"model": "name the model with -m MODEL", "messages": "give the mes
 """The arguments of a call that are not among its keywords."""
 
 _NEAR = 0.85
-"""The likeness from which a name is a misspelt keyword. That of `top_k`, which vendors have, and `top_p` is 0.8."""
+"""The similarity above which a name is a misspelt keyword. `top_k`, an option of vendors, and `top_p` have 0.8."""
 
 
 def content(given: str | None, template: str | None, values: Mapping[str, str], files: Iterable[str]) -> Any:
@@ -74,7 +74,10 @@ def places(text: str) -> list[str]:
 
 
 def filled(text: str, values: Mapping[str, Any], missing: str) -> str:
-    """Put values in the places `{name}` of a text; `{{name}}` stands for `{name}`. `missing` is the error for a name without."""
+    """Replace the places `{name}` of a text by values; `{{name}}` becomes `{name}`.
+
+    `missing` is the error for a missing value.
+    """
     for name in places(text):
         if name not in values:
             raise click.ClickException(missing.replace("{name}", name))
@@ -100,7 +103,7 @@ def _text(path: Path) -> str:
 
 
 def attachment(source: str) -> dict[str, Any]:
-    """Make the content part of a file, an address or, for `-`, standard input. A text becomes a text with the file's name."""
+    """Make the content part of a file, an address or, for `-`, standard input. A text file becomes a text with its name."""
     if source.startswith(("https:", "http:")):
         kind = media_type(source.partition("?")[0], b"") or "image/"
         return _part(kind, source)
@@ -128,7 +131,7 @@ def _part(kind: str, source: str | bytes) -> dict[str, Any]:
 
 
 def keywords(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The keywords that `-o NAME VALUE` sets. Any other name is an option of all vendors, `PROVIDER.NAME` of one.
+    """The keywords of `-o NAME VALUE`. Any other name is an option of all vendors; `PROVIDER.NAME` is an option of one vendor.
 
     A name that is almost a keyword is refused; `*.NAME` is always an option of all vendors.
     """

@@ -110,7 +110,7 @@ def remove(*, provider: str, as_json: bool) -> None:
 
 
 def _taking(provider: str) -> tuple[Settings, InstanceView, Setting]:
-    """The settings, a provider that takes a key, and its setting of the key."""
+    """The settings, a provider that needs a key, and its setting for the key."""
     with Hub() as hub:
         settings, views = hub.settings, {view.name: view for view in hub.instances()}
     if provider not in views:
@@ -144,7 +144,7 @@ def _asked(provider: str) -> str:
 
 
 def _in_keyring(provider: str, key: str) -> tuple[str, dict[str, Any]] | None:
-    """Keep a key in the keyring; `None` where there is none, or where it does not give the key back."""
+    """Keep a key in the keyring; `None` if there is no keyring, or if it does not return the key."""
     with suppress(Exception):  # a backend may raise anything; the file takes the key then
         import keyring  # an extra
 

@@ -36,12 +36,12 @@ _PIXEL = {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lGO
 
 
 def record(view: InstanceView, *more: str) -> dict[str, object]:
-    """A provider as JSON, with `more` attributes than the usual ones."""
+    """A provider as JSON, with `more` attributes."""
     return {**screen.picked(view, *_FIELDS, *more), "models": _models(view)}
 
 
 def table(instances: Iterable[InstanceView], settings: Settings, *, verbose: bool = False) -> None:
-    """Write the table of providers, each in a row; those that are not configured in a row for each distribution."""
+    """Write the table of providers, one per row. Providers that are not configured share a row for each distribution."""
     if verbose:
         screen.table(("name", "state", "import", "distribution", "models and notes"), list(map(_long_row, instances)))
         return
@@ -67,13 +67,13 @@ def described(view: InstanceView) -> str:
 
 
 def is_untouched(view: InstanceView, settings: Settings) -> bool:
-    """Whether a provider needs no settings and has none, so that only its service knows whether it can be called."""
+    """Whether a provider needs no settings and has none, so that it may or may not work."""
     is_set = view.name in settings.providers or (view.config is not None and view.config.api_key is not None)
     return not is_set and not view.models and not any(setting.required for setting in view.settings)
 
 
 def folded(instances: Iterable[InstanceView], settings: Settings) -> tuple[list[InstanceView], dict[str, str]]:
-    """The providers that are configured or in the settings; and for each distribution the others, with the variables to set."""
+    """The configured providers; and for each distribution the other providers, with the variables to set."""
     shown: list[InstanceView] = []
     idle: dict[str, list[str]] = {}
     for view in sorted(instances, key=lambda view: len(view.missing)):
@@ -221,7 +221,7 @@ def _model_record(view: InstanceView, model: ModelInfo, sources: Mapping[str, st
 
 
 def _source(view: InstanceView, model: ModelInfo) -> str:
-    """Where an entry comes from: the settings, the list of the service, or the declaration of the plugin."""
+    """The source of an entry: the settings, the list of the service, or the declaration of the plugin."""
     named = {one.name for one in view.config.models} | set(view.config.model) if view.config else set()
     return "settings" if model.name in named else "service" if model.name in view.listed else "plugin"
 
@@ -243,7 +243,7 @@ def _model_row(record: dict[str, Any], with_state: bool) -> tuple[str, ...]:  # 
 
 
 def _window(tokens: int | None) -> str:
-    """A number of tokens in short: 128000 as 128k, 1000000 as 1M."""
+    """A number of tokens in short form: 128000 as 128k, 1000000 as 1M."""
     for size, unit in ((1_000_000, "M"), (1000, "k")):
         if tokens and tokens >= size:
             return f"{round(tokens / size, 1):g}{unit}"
@@ -268,7 +268,7 @@ def route(*, models: tuple[str, ...], stream: bool, tools: bool, image: bool, as
 
 
 def plan_record(plan: RoutePlan) -> dict[str, Any]:
-    """A plan as JSON: the candidates in order, those that are left out, and those for which a call would wait."""
+    """A plan as JSON: the candidates in order, the skipped candidates, and the candidates that must wait."""
     return {
         "candidates": [attrs.asdict(candidate, filter=_CANDIDATE) for candidate in plan.candidates],
         "skipped": list(map(attrs.asdict, plan.skipped)),

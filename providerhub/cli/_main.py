@@ -45,7 +45,7 @@ def main() -> None:
 def _open_closed() -> None:
     """Open the null device for a standard stream that the parent closed, so that no socket takes its number.
 
-    Standard output is opened for reading only: writing an answer to it fails, as on a full disk, and is not lost silently.
+    Standard output is opened read-only, so that writing an answer fails, and the answer is not lost silently.
     """
     for name, number, flags in (("stdin", 0, os.O_RDONLY), ("stdout", 1, os.O_RDONLY), ("stderr", 2, os.O_WRONLY)):
         try:
@@ -58,7 +58,7 @@ def _open_closed() -> None:
 
 
 def _let_go() -> None:
-    """Flush the output now. When the reader has gone, the interpreter would print a message at its end."""
+    """Flush the output now. If the reader has gone, the interpreter would otherwise print a message at its end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

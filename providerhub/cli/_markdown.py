@@ -13,7 +13,7 @@ _FENCES = ("```", "~~~")
 
 
 def show(console: Console, pieces: Iterable[str]) -> None:
-    """Write each block, such as a paragraph or a list, when it has ended; until then its last lines as plain text below.
+    """Write each block, such as a paragraph or a list, when it has ended. Until then, show its last lines as plain text.
 
     Text that has scrolled out of a terminal cannot be changed, so a block is drawn once, at its end.
     """
@@ -42,7 +42,7 @@ def show(console: Console, pieces: Iterable[str]) -> None:
 
 
 def _end(text: str) -> int:
-    """The place behind the last blank line that ends a block; 0 without one. An indented line belongs to the block before it."""
+    """The place after the last blank line that ends a block; else 0. An indented line belongs to the block before it."""
     place = found = 0
     fence, blank = "", False
     for line in text.splitlines(keepends=True):

@@ -50,7 +50,7 @@ def sequence(names: Sequence[str]) -> str | list[str]:
 
 
 def chosen(hub: Hub, given: Sequence[str], last: Any = None) -> Any:
-    """The model to ask: the one on the command line or several, else that of the conversation, else the default one."""
+    """The model to ask: the models of the command line, or of the conversation, or the default model."""
     if given:
         return sequence(given)
     if last is not None:
@@ -65,13 +65,13 @@ def chosen(hub: Hub, given: Sequence[str], last: Any = None) -> Any:
 def check(hub: Hub, model: Any, messages: Any = "?", *, stream: bool = False, **call: Any) -> None:
     """Raise the error of a call that no provider can serve, such as for an unknown model.
 
-    Services are asked for their models where the call would ask them.
+    This asks services for their models, as the call would.
     """
     hub._candidates(hub._spec(model, messages, stream=stream, **call))  # noqa: SLF001 -- `explain` asks no service
 
 
 def _option(name: str, keyword: Keyword) -> Callable[[Command], Command]:
-    """The option of one keyword, checked as the keyword is."""
+    """The option of one keyword, with the keyword's check."""
 
     def check(_ctx: click.Context, _parameter: click.Parameter, value: object) -> object:
         if value is not None and not keyword.check.test(value):
@@ -92,5 +92,5 @@ def talking(command: Command) -> Command:
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """The options that are keywords of a call and have a value; the settings decide the others."""
+    """The options that are keywords of a call and have a value."""
     return {name: value for name, value in values.items() if name in KEYWORDS and value is not None}

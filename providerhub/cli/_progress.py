@@ -1,4 +1,4 @@
-"""The progress of a batch: a bar in a terminal, else a line now and then."""
+"""The progress of a batch: a bar in a terminal, or else a line from time to time."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ class Bar(Progress):
             screen.line("; ".join(filter(None, parts)), err=True)
 
     def stop(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         if not self.disable:  # rich writes an empty line otherwise
             super().stop()

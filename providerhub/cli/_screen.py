@@ -34,7 +34,7 @@ def piece(text: str) -> None:
 def answer(pieces: Iterable[str], heard: list[str] | None = None, *, markdown: bool = False) -> None:
     """Write an answer as it comes, and end it with a newline. `heard` takes each piece first, so that none is lost at Ctrl-C.
 
-    With `markdown`, a terminal shows headings, lists and code in their form.
+    With `markdown`, a terminal renders headings, lists and code.
     """
     if heard is not None:
         pieces = (heard.append(text) or text for text in pieces)  # type: ignore[func-returns-value]
@@ -60,7 +60,7 @@ def line(text: object, *, err: bool = False) -> None:
 
 
 def ending(answer: Completion, *, cost: bool = False) -> None:
-    """Write to standard error what the text of an answer does not say: that it is a refusal, was cut, or has media beside it.
+    """Write notes about an answer to standard error: a refusal, a cut answer, or media.
 
     With `cost`, tokens and cost follow.
     """
@@ -76,7 +76,7 @@ def ending(answer: Completion, *, cost: bool = False) -> None:
 
 
 def spent(answer: Completion) -> str:
-    """The tokens of an answer and its cost; "unknown" for what neither the provider nor a price says."""
+    """The tokens of an answer and its cost; "unknown" for missing values."""
     usage = answer.usage
     counts = (usage.input_tokens, usage.output_tokens) if usage else (None, None)
     into, out = ("unknown" if count is None else str(count) for count in counts)
@@ -111,9 +111,9 @@ def heading(text: str) -> None:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], optional: Sequence[str] = ()) -> None:
     """Write a table. A pipe gets one row a line, its cells separated by tabs, and cut at 200 characters.
 
-    In a terminal the last column is wrapped between words, and no other one. Columns without a value are left out, and so are the
-    `optional` ones, from the right, while the terminal is too narrow. If it still is, the columns behind the first become one; at
-    last each row becomes a line for each of its values.
+    In a terminal, only the last column is wrapped between words. Columns without a value are left out. If the terminal is too
+    narrow, `optional` columns are left out, from the right; then the columns after the first are merged; then each value gets its
+    own line.
     """
     cells = [[" ".join(safe(cell).split()) for cell in row] for row in rows]
     if not sys.stdout.isatty():
@@ -192,10 +192,10 @@ def _plain(owner: object, _field: object, value: Any) -> Any:
 
 
 def record(value: Completion | Route, *, media: bool = False) -> dict[str, Any]:
-    """An answer, or the attempts of a call and the candidates that were left out.
+    """An answer, or the attempts of a call and the skipped candidates.
 
     Args:
-        value: The answer or the route. An answer is shown with the message that goes back, which holds the vendor's own form.
+        value: The answer or the route. An answer has its `message`, with the vendor's own form.
         media: Whether to write the bytes of images and sounds, as base64, in place of their number.
     """
     found = attrs.asdict(value, value_serializer=_plain)
@@ -208,7 +208,7 @@ def record(value: Completion | Route, *, media: bool = False) -> dict[str, Any]:
 
 
 def error_record(failure: BaseException) -> dict[str, Any]:
-    """An error, with the partial answer and the route where it has them."""
+    """An error, with the partial answer and the route, if any."""
     found: dict[str, Any] = _plain(None, None, failure)
     if isinstance(failure, StreamInterruptedError):
         found["partial"] = failure.partial
@@ -251,7 +251,7 @@ def as_click(error: Exception, *, debug: bool, as_json: bool = False) -> click.C
 
 @contextlib.contextmanager
 def unlogged() -> Iterator[None]:
-    """Keep the library's log off standard error, for commands that report the same themselves."""
+    """Keep the library's log off standard error, for commands that report the same problems."""
     import logging
 
     log, handler = logging.getLogger("providerhub"), logging.NullHandler()

@@ -40,7 +40,7 @@ DEFAULT_OF_PLUGIN = "default of the plugin"
 
 
 class Row(NamedTuple):
-    """One setting: its dotted key in the settings file, its value as JSON, of a key `"set"` or `"not set"`, and its origin.
+    """One setting: its dotted key in the settings file, its value as JSON (for a key, `"set"` or `"not set"`), and its origin.
 
     The origin is a file and line, an environment variable, `"argument"` or `"default"`.
     """
@@ -59,7 +59,7 @@ def table(rows: Iterable[Row]) -> None:
 
 
 def changed(rows: Iterable[Row]) -> list[Row]:
-    """The rows of values other than the defaults."""
+    """The rows of values that differ from the defaults."""
     return [row for row in rows if row.origin not in {DEFAULT, DEFAULT_OF_PLUGIN} and row.value != "not set"]
 
 
@@ -110,7 +110,7 @@ def _dotted(view: InstanceView, name: str) -> str:
 
 
 def declared_row(settings: Settings, view: InstanceView, setting: Setting) -> Row:
-    """A setting that the plugin declares: the value in force, and its origin."""
+    """A setting that the plugin declares: its current value, and its origin."""
     given = settings.providers.get(view.name) or ProviderConfig()
     name = _dotted(view, setting.name)
     env = variable(setting, view.name, view.plugin)
@@ -262,7 +262,7 @@ def environment_problems() -> list[str]:
 
 
 def _problem(environ: Mapping[str, str], *, installed: bool = False) -> str:
-    """The mistake in some variables; with `installed`, also a plugin that is not installed."""
+    """The mistake in some variables; with `installed`, a missing plugin is a mistake too."""
     try:
         completed = Settings().with_environment(environ)
         if installed:
@@ -318,7 +318,7 @@ def _declarations(file: SettingsFile) -> Iterator[tuple[str, ProviderConfig, Pro
 
 
 def _unreadable(file: SettingsFile) -> Iterator[Problem]:
-    """Files that should hold a key, and do not."""
+    """Files that should hold a key, but do not."""
     for name, config in (file.values.get("providers") or {}).items():
         for field, value in {"api_key": config.api_key, **config.options}.items():
             source = value.source if isinstance(value, Secret) else None
@@ -329,7 +329,7 @@ def _unreadable(file: SettingsFile) -> Iterator[Problem]:
 
 
 def _named_plugins(file: SettingsFile) -> Iterator[tuple[str, str]]:
-    """Each key that names a plugin, dotted, and the plugin."""
+    """Each dotted key that names a plugin, and the plugin."""
     for field in ("allow", "block"):
         for number, name in enumerate(file.values.get(field) or ()):
             yield f"{field}.{number}", name

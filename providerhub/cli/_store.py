@@ -46,7 +46,7 @@ def append(path: Path, line: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, like: Path | None = None) -> Iterator[BinaryIO]:
-    """Write a file at once or not at all. Only its owner may read it, or those who may read the file `like`."""
+    """Write a whole file or nothing. Only its owner may read the file, or the readers of the file `like`."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
     try:
@@ -62,7 +62,7 @@ def replacing(path: Path, like: Path | None = None) -> Iterator[BinaryIO]:
 
 
 class Conversation:
-    """A conversation. `path` is its file, `None` for none; `model` and `system` are those of its last question."""
+    """A conversation. `path` is its file or `None`; `model` and `system` come from its last question."""
 
     def __init__(self, path: Path | None, model: Any = None, system: str | None = None, messages: Sequence[Message] = ()) -> None:
         self.path, self.model, self.system = path, model, system
@@ -74,7 +74,7 @@ class Conversation:
         return self.path.stem if self.path else ""
 
     def keep(self, question: Message, answer: Message, *, model: Any, system: str | None) -> None:
-        """Add a question and its answer. A disk that does not take them costs a line on standard error."""
+        """Add a question and its answer. If writing fails, standard error gets a line."""
         self.messages += [question, answer]
         self.model, self.system = model, system
         if self.path is None:
@@ -89,12 +89,12 @@ class Conversation:
 
 
 def part_of_answer(heard: Iterable[str]) -> Message:
-    """The message of an answer that was stopped. Its end shows the model that it is incomplete."""
+    """The message of a stopped answer, with a mark at its end for the model."""
     return {"role": "assistant", "content": "".join([*heard, " [interrupted]"]).lstrip()}
 
 
 def opened(*, last: bool, name: str | None, save: bool) -> Conversation:
-    """A new conversation; or with `last` the one that was changed last, or the one of a name."""
+    """A new conversation; with `last`, the conversation that was changed last; with a name, the named conversation."""
     fresh = folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}.jsonl" if save else None
     if not last and name is None:
         return Conversation(fresh)
@@ -111,7 +111,7 @@ def opened(*, last: bool, name: str | None, save: bool) -> Conversation:
 
 
 def _offered(name: str | None) -> Mapping[str, Any] | None:
-    """The conversation that a plugin has, such as the journal; `None` for none."""
+    """The conversation of a plugin, such as the journal; else `None`."""
     from providerhub._finding.discovery import Plugins  # not needed for a new conversation
 
     settings = Settings.load()
@@ -120,7 +120,7 @@ def _offered(name: str | None) -> Mapping[str, Any] | None:
 
 
 def saved() -> list[Path]:
-    """The files of the conversations; the one that was changed last is the last."""
+    """The files of the conversations, the latest change last."""
     return sorted(folder().glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
 
 
