@@ -20,7 +20,7 @@ _LARGEST = 24 * 1024 * 1024 + 128 * 1024
 
 _EXCERPT = 2048
 _WIDTHS: Mapping[int, int] = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
-"""The type of a header → the bytes of its value. Those of 6 (bytes) and 7 (text) stand behind their length."""
+"""The type of a header → the bytes of its value. Types 6 (bytes) and 7 (text) have their length first."""
 
 _STATUSES: Mapping[str, int] = {
     "validationException": 400, "accessDeniedException": 403, "resourceNotFoundException": 404, "modelTimeoutException": 408,

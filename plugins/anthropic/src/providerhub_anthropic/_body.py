@@ -87,14 +87,14 @@ def asked(request: Request, *, max_tokens: int | None = None, most: int | None =
 
 
 def _merge(body: dict[str, Any], options: Mapping[str, Any]) -> None:
-    """Merge the options in. The effort and the format of `output_config` come from different keywords, so it is merged too."""
+    """Merge the options, and `output_config`, whose effort and format come from different keywords."""
     for name, value in options.items():
         both = name == "output_config" and isinstance(body.get(name), Mapping) and isinstance(value, Mapping)
         body[name] = {**body[name], **value} if both else value
 
 
 def _most(body: Mapping[str, Any], configured: int | None, own: int | None) -> int:
-    """Return the most tokens of an answer, for a request that names none. A budget for thinking counts towards them."""
+    """Return the default maximum tokens of an answer, including a budget for thinking."""
     if configured is None and own is not None:
         return own
     thinking = body.get("thinking")
@@ -103,13 +103,13 @@ def _most(body: Mapping[str, Any], configured: int | None, own: int | None) -> i
 
 
 def _continues(messages: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether the last message is a partial answer. A turn with a tool of the service is carried on by all models."""
+    """Return whether the last message is a partial answer. All models continue a turn with a tool of the service."""
     last = messages[-1]
     return last["role"] == "assistant" and all(block.get("type") == "text" for block in last["content"])
 
 
 def _shape(body: dict[str, Any], request: Request, own: Traits) -> str:
-    """Translate `response_format`, and return the name of the tool that stands in for it; `""` for none."""
+    """Translate `response_format`, and return the name of the tool that replaces it; `""` for none."""
     kind, schema, name, about = form_of(request.response_format)
     if kind == "text":
         return ""

@@ -20,7 +20,7 @@ CONTAINER = "container"
 """The type of the last block of a turn that ran code: it names the container, which the next request names too."""
 
 _NO_CACHE = frozenset({"thinking", "redacted_thinking"})
-"""Types of blocks that take no mark for prompt caching."""
+"""Types of blocks that cannot have a mark for prompt caching."""
 
 
 class Talk(NamedTuple):
@@ -150,7 +150,7 @@ class _Writer:
         return found
 
     def _own(self, turn: Iterable[Mapping[str, Any]], calls: Sequence[Mapping[str, Any]]) -> list[Block]:
-        """Give the blocks of a turn. A call has the identifier of the message, which differs if it was missing or doubled."""
+        """Yield the blocks of a turn. A call gets the identifier in the message, which replaces a missing or repeated one."""
         found = [dict(block) for block in turn]
         if found and found[-1].get("type") == CONTAINER:
             self.container = found.pop().get("id") or self.container
@@ -161,7 +161,7 @@ class _Writer:
 
 
 class _Ids:
-    """Identifiers of tool calls that the API takes: each once, of its alphabet, and alike in call and result."""
+    """Identifiers of tool calls in the API's alphabet: unique, and equal in call and result."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self._used: set[str] = set()
@@ -202,7 +202,7 @@ def _alphabet(given: Any) -> str:
 
 
 def _marked(blocks: list[Block], message: Message) -> list[Block]:
-    """Put a message's mark for prompt caching on its last block, where the API takes it."""
+    """Move a message's mark for prompt caching to its last block, where the API accepts it."""
     if message.get("cache_control"):
         last = next((block for block in reversed(blocks) if block.get("type") not in _NO_CACHE and not is_blank(block)), {})
         last["cache_control"] = message["cache_control"]
@@ -210,7 +210,7 @@ def _marked(blocks: list[Block], message: Message) -> list[Block]:
 
 
 def _joined(turns: Iterable[tuple[str, list[Block]]]) -> list[dict[str, Any]]:
-    """Join successive messages of one role, and leave out empty ones. The API wants the results of tools first."""
+    """Join successive messages of one role, and leave out empty messages. The API requires the results of tools first."""
     talk: list[dict[str, Any]] = []
     for role, blocks in turns:
         if blocks and talk and talk[-1]["role"] == role:
@@ -228,7 +228,7 @@ def _is_no_result(block: Block) -> bool:
 
 
 def _cut_off(blocks: list[Block]) -> str:
-    """Cut the white space off the end of a partial answer, since the API refuses it there.
+    """Remove the white space at the end of a partial answer, because the API refuses it.
 
     Args:
         blocks: The blocks of the answer. They are changed in place.

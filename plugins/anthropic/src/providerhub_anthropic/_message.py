@@ -147,7 +147,7 @@ class Message:
         return [*self._details(event), *self._details(event["delta"]), *self._counts.add(event.get("usage"))]
 
     def _details(self, source: Mapping[str, Any]) -> list[Event]:
-        """Read all that a message says beside its content. The reason is kept for the end."""
+        """Read the other fields of a message. The reason is kept for the end."""
         self._reason = source.get("stop_reason") or self._reason
         self._container = source.get(CONTAINER) or self._container
         return [
@@ -200,7 +200,7 @@ class Message:
         return () if block is None else self._closed(block)
 
     def _closed(self, block: Block) -> Pieces:
-        """Give the pieces that only the end of a block brings. A second call gives none."""
+        """Yield the pieces at the end of a block. A second call yields none."""
         if block.closed:
             return ()
         block.closed = True

@@ -15,10 +15,10 @@ from providerhub.wire import inline_data, source_of
 Block = dict[str, Any]
 
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-"""The media types of images that the API takes."""
+"""The media types of images that the API accepts."""
 
 _MARKS = ("cache_control", "citations", "context", "title")
-"""Keys of a part that the block gets too."""
+"""Keys of a part that are copied to the block."""
 
 _FOREIGN = frozenset({"reasoning", "reasoning_content", "thought"})
 """Types of parts in which other vendors write their thinking."""
@@ -71,7 +71,7 @@ def _file(part: Mapping[str, Any], where: str) -> Block:
 
 
 def _sourced(url: str, where: str, *, otherwise: str) -> Block:
-    """Write a block for an address or a `data:` URL. Its first bytes, or its media type, say whether it is an image."""
+    """Write a block for an address or a `data:` URL. The first bytes, or the media type, decide whether it is an image."""
     if found := inline_data(url, where):
         return _inline(*found, where)
     if url.startswith(("https://", "http://")):

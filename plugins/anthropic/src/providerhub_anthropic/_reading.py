@@ -12,7 +12,7 @@ from providerhub_anthropic._message import Message
 Pieces = Iterator[str | Event]
 
 _REQUEST_IDS = ("request-id", "x-request-id")
-"""Headers that name the request, for a question to the service's support."""
+"""Headers with the identifier of the request, for questions to the service's support."""
 
 
 class MessagesReading(JsonReading):

@@ -165,7 +165,7 @@ class AnthropicBedrock(Anthropic):
         return [attrs.evolve(described(model), name=name) for name, model in names.items() if model in known]
 
     def _ready(self) -> Generator[Any, Any, None]:
-        """Fetch the credentials where it is due."""
+        """Fetch the credentials, if necessary."""
         if self._signer:
             yield from self._signer.ready()
             self.secrets = self._signer.secrets

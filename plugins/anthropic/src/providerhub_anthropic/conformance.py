@@ -21,7 +21,7 @@ class AnthropicConformance(ProviderConformance):
 
 
 class _Cloud(AnthropicWire):
-    """A cloud that names the model in the path, and takes a bearer token."""
+    """A cloud with the model in the path and a bearer token."""
 
     def asked(self, request: RecordedRequest) -> Asked:
         """See `Wire.asked`."""

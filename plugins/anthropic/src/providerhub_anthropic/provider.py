@@ -42,10 +42,10 @@ _COUNTED = (
 """The fields that the service counts. It refuses others, such as `max_tokens`."""
 
 _ABILITIES = {"supports_images": "image_input", "supports_files": "pdf_input", "supports_reasoning": "thinking"}
-"""The capabilities of a listed model that are read. The plugin keeps to a schema without `structured_outputs`, too."""
+"""The capabilities to read from a listed model. The plugin supports a schema even without `structured_outputs`."""
 
 _MAXIMA: dict[tuple[str | None, str], int] = {}
-"""Address and model → the most tokens of an answer, as the service listed them in this process."""
+"""Address and model → the maximum tokens of an answer, listed by the service in this process."""
 
 
 class Anthropic(WireProvider):

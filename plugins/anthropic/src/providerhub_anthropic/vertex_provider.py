@@ -107,7 +107,7 @@ class AnthropicVertex(Anthropic):
         return self._tokens.explained(error) if self._tokens else error
 
     def _authorized(self, call: CallContext | None = None) -> Generator[Any, Any, dict[str, str]]:
-        """Return the headers with a token, where the settings have none."""
+        """Return the headers with a token, if the settings have no key."""
         if self._tokens or self.config.api_key:
             return (yield from self._tokens.headers(call)) if self._tokens else {}
         msg = (

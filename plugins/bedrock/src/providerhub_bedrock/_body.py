@@ -136,7 +136,7 @@ def _tool(tool: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
 
 
 def _shape(body: dict[str, Any], request: Request) -> str:
-    """Translate `response_format`, and return the name of the tool that stands in for it; `""` for none."""
+    """Translate `response_format`, and return the name of the tool that replaces it; `""` for none."""
     kind, schema, name, about = form_of(request.response_format)
     if kind == "text":
         return ""

@@ -114,7 +114,7 @@ class Writer:
         return self._marked(blocks, message)
 
     def _own(self, turn: Sequence[Block], calls: Sequence[Mapping[str, Any]]) -> list[Block]:
-        """Give the blocks of a turn. A call has the identifier of the message, which differs if it was missing or doubled."""
+        """Yield the blocks of a turn. A call gets the identifier in the message, which replaces a missing or repeated one."""
         given = iter(calls)
         found = []
         for block in turn:
@@ -136,7 +136,7 @@ class Writer:
         return {"toolResult": {**result, "status": "error"} if message.get("is_error") else result}
 
     def _call(self, given: Any) -> str:
-        """Return an identifier of a call that the API takes: each once, and alike in call and result."""
+        """Return an identifier of a call that the API accepts: unique, and equal in call and result."""
         base = found = _alphabet(given or "call")
         number = 1
         while found in self._ids:
@@ -184,7 +184,7 @@ class Writer:
         return {block: {"name": self._named(name), **media} if block == "document" else media}
 
     def _named(self, name: str) -> str:
-        """Return a name that the API takes for a document."""
+        """Return a valid name for a document."""
         base = found = " ".join(re.sub(r"[^A-Za-z0-9 ()\[\]-]", " ", name.rpartition(".")[0] or name).split())[:180] or "document"
         while found in self._names:
             found = f"{base} {len(self._names) + 1}"

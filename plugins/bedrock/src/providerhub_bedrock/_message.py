@@ -38,7 +38,7 @@ _REASONS: Mapping[str, str] = {
 _MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
 _READ = frozenset({"output", "stopReason", "usage", "trace", "p"})
 _ADDITIONAL = "additionalModelResponseFields"
-"""The field of what an option of nearly the same name asks of the model's own answer, such as Claude's `stop_sequence`."""
+"""The field with data of the model's own answer, such as Claude's `stop_sequence`, if an option asks for them."""
 _NAMES = {"metrics": "timings", "serviceTier": "tier"}
 """Fields of an answer, and their names in `Completion.details`."""
 
@@ -242,14 +242,14 @@ def _taken_apart(block: Any) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]
 
 
 def _is_plain(block: Mapping[str, Any]) -> bool:
-    """Whether a message in the OpenAI chat shape says all of a block."""
+    """Whether a message in the OpenAI chat shape can hold all of a block."""
     use = block.get("toolUse")
     plain = use is None or use.get("type") in {None, "tool_use"}
     return plain and block.keys() <= {"text", "toolUse"}
 
 
 def _whole(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a block as the API takes it back."""
+    """Return a block in the form for the next request."""
     found = dict(block)
     use = found.get("toolUse")
     if use is not None and isinstance(use.get("input"), str):

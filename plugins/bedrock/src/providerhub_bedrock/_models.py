@@ -6,10 +6,10 @@ Their names are declared as beginnings. The list of the service describes each m
 from providerhub import ModelInfo
 
 _AREAS = ("us.", "eu.", "apac.", "jp.", "au.", "ca.", "us-gov.", "global.")
-"""The beginnings of names of inference profiles: the area in which requests of a profile are served."""
+"""The beginnings of names of inference profiles: the area of a profile."""
 
 _ABLE = ("amazon.nova-", "anthropic.claude-")
-"""The families whose models all call tools and keep to a schema."""
+"""The families in which all models call tools and follow a schema."""
 
 _OTHERS = (
     "ai21.", "amazon.titan-text", "arn:", "cohere.command", "deepseek.", "google.", "meta.llama", "minimax.", "mistral.",

@@ -15,7 +15,7 @@ from providerhub.wire_provider import Blocking
 
 _EXCERPT = 2048
 _LARGEST = b"\x01"
-"""The most that a frame's first byte can be, since a frame has at most 24 MiB."""
+"""The maximum of a frame's first byte, since a frame has at most 24 MiB."""
 
 _REGION = re.compile(r"bedrock[a-z-]*\.([a-z0-9-]+)\.(?:amazonaws|api\.aws|vpce)")
 """The region in an address of Bedrock, which a signature must name."""

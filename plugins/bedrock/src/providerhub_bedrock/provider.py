@@ -32,7 +32,7 @@ from providerhub_bedrock._traits import described
 from providerhub_bedrock.aws import Signer
 
 _COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
-"""The fields that CountTokens takes."""
+"""The fields that CountTokens accepts."""
 
 _GEOGRAPHY = re.compile(r"^(?:[a-z]{2}|apac|global|us-gov)\.")
 """The beginning of the name of an inference profile; the name of its model follows."""
@@ -209,7 +209,7 @@ class Bedrock(WireProvider):
         return [_model(name, known[model]) for name, model in names.items() if model in known]
 
     def _ready(self) -> Generator[Blocking, Any, None]:
-        """Fetch the credentials where it is due."""
+        """Fetch the credentials, if necessary."""
         if self._signer:
             yield from self._signer.ready()
             self.secrets = self._signer.secrets

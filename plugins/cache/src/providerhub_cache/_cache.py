@@ -76,7 +76,7 @@ class Cache:
         return self._kept(key, answer, keep)
 
     def _kept(self, key: str, answer: Any, keep: Callable[[str, Completion], None]) -> Any:
-        """The answer, which is kept at once, or when its stream has been read to its end."""
+        """The answer, stored at once, or when its stream has been read to its end."""
         if isinstance(answer, Completion):
             keep(key, answer)
         else:

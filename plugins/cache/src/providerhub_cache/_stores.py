@@ -13,7 +13,7 @@ _locked: WeakSet[Any] = WeakSet()
 
 
 def _forked() -> None:
-    """Free the locks in a forked process: a thread that holds one exists in the parent only."""
+    """Free the locks in a forked process, because a thread that holds a lock exists only in the parent."""
     for store in tuple(_locked):
         store._lock = threading.Lock()  # noqa: SLF001 -- see above
 
@@ -90,7 +90,7 @@ class Folder:
         _locked.add(self)
 
     def _opened(self) -> Any:
-        """The database. It is opened when it is used: a folder that cannot be opened must make no call fail."""
+        """The database, opened at its first use, since a folder that cannot be opened must not make a call fail."""
         from diskcache_community import Cache
 
         with self._lock:

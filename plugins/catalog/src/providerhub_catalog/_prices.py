@@ -61,7 +61,7 @@ def found(provider: str, model: str) -> ModelInfo | None:
 
 
 def _tiers(prices: Mapping[str, Any]) -> tuple[dict[str, float], ...] | None:
-    """The prices of long prompts: each price has tiers of its own."""
+    """The prices of long prompts. Each price has its own tiers."""
     starts = sorted({tier.start for price in prices.values() for tier in getattr(price, "tiers", ())})
     found = {start: {name: _at(price, start) for name, price in prices.items() if hasattr(price, "tiers")} for start in starts}
     return tuple({"above": start, **amounts} for start, amounts in found.items()) or None

@@ -102,7 +102,7 @@ def from_json(content: bytes) -> dict[str, Models]:
 def _prices(name: str, cost: Mapping[str, Any]) -> dict[str, float | None]:
     """The prices of a model.
 
-    Zero for input and output stands for an unknown price as well, so only a name that says so is free. So does zero for a cache.
+    Zero for input and output may mean an unknown price, so only a name with `free` is free. The same holds for a cache.
     """
     is_free = name.endswith((":free", "-free"))
     if not cost.get("input") and not cost.get("output") and not is_free:
@@ -130,7 +130,7 @@ def _files(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _whole(entry: dict[str, Any], bases: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """An entry with the values of the base model that it names, but those that it omits."""
+    """An entry with the values of its base model, without the values that it omits."""
     if "base_model" not in entry:
         return entry
     found = _over(bases[entry["base_model"]], entry)
@@ -144,7 +144,7 @@ def _whole(entry: dict[str, Any], bases: Mapping[str, dict[str, Any]]) -> dict[s
 
 
 def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping with the values of another one over it, also within its tables."""
+    """A mapping with the values of another mapping, also within its tables."""
     found = {name: _over(value, {}) if isinstance(value, dict) else value for name, value in base.items()}
     for name, value in own.items():
         found[name] = _over(found.get(name) or {}, value) if isinstance(value, dict) else value

@@ -51,7 +51,7 @@ def _read(source: str) -> bytes:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file. Readers see the old content or the new one."""
+    """Write a file. Readers see the old or the new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.write_text(text, "utf-8")

@@ -17,7 +17,7 @@ _KEYS = frozenset({"role", "content", "tool_calls", "tool_call_id", "tool_plan",
 """The keys of a message."""
 
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192}
-"""The most tokens of thinking for each word; the others have no limit."""
+"""The maximum tokens of thinking for each word; other words have no limit."""
 
 THOUGHTS = "thoughts"
 """The key of a turn for the thinking of the answer."""
@@ -136,7 +136,7 @@ def _name(choice: Any) -> str | None:
 
 
 def _tools(tools: Sequence[Mapping[str, Any]] | None, named: str | None) -> list[dict[str, Any]] | None:
-    """Translate the tools. The service cannot force one of several, so that a forced one stands alone."""
+    """Translate the tools. The service cannot force one of several tools, so a forced tool is sent alone."""
     if tools is None:
         return None
     found: list[dict[str, Any]] = []

@@ -127,7 +127,7 @@ class ChatReading(JsonReading):
         return found
 
     def _plan(self, text: Any) -> Pieces:
-        """Read a piece of the plan of which tools to call. It is thinking, since it stands in front of every call."""
+        """Read a piece of the plan of tool calls. It counts as thinking, since it comes before every call."""
         if text:
             self._turn["tool_plan"] = self._turn.get("tool_plan", "") + text
             yield ReasoningDelta(text)
@@ -140,7 +140,7 @@ class ChatReading(JsonReading):
         yield ToolCallDelta(self._calls[index], call.get("id"), said.get("name"), said.get("arguments") or "")
 
     def _cited(self, citations: Any) -> Pieces:
-        """Give the sources of the text: a citation for each, with the place in the text of the whole answer."""
+        """Yield a citation for each source of the text, with the place in the text of the whole answer."""
         for one in [citations] if isinstance(citations, dict) else citations or ():
             in_text = one.get("type") in {None, "TEXT_CONTENT"}
             before = self._starts.get(one.get("content_index"), 0)

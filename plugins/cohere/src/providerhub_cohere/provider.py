@@ -94,7 +94,7 @@ class Cohere(OpenAIChatProvider):
 
 
 def _model(entry: Mapping[str, Any]) -> ModelInfo | None:
-    """Describe a model; `None` for one that neither chats nor makes embeddings."""
+    """Describe a model; `None` if it does not chat or make embeddings."""
     ways = entry.get("endpoints")
     if isinstance(ways, list) and "chat" not in ways:
         return ModelInfo(str(entry["name"]), supports_embeddings=True) if "embed" in ways else None

@@ -65,7 +65,7 @@ def _settings(vendor: Vendor) -> tuple[Setting, ...]:
 
 
 def _url(vendor: Vendor) -> str | Callable[[Mapping[str, Any]], str | None] | None:
-    """Return the default address, or a function that makes it of the settings that are parts of it."""
+    """Return the default address, or a function that makes it from settings."""
     if vendor.kind == "github":
         return _github
     if "{" not in vendor.url:
@@ -78,7 +78,7 @@ def _part(value: object) -> str:
     """Return a setting as a part of an address.
 
     Raises:
-        ValueError: It is not set; then the address has no default.
+        ValueError: The setting has no value, so the address has no default.
     """
     if not value:
         raise ValueError(value)

@@ -13,7 +13,7 @@ from providerhub_compatible.vendors import VENDORS, Vendor
 from providerhub_conformance import Asked, OpenAIChatWire, ProviderConformance, RecordedRequest
 
 _REASONING = ("reasoning", "thinking", "enable_thinking", "chat_template_kwargs")
-"""Fields in which some vendors are asked for reasoning."""
+"""Fields of vendors that ask for reasoning."""
 
 
 class VendorWire(OpenAIChatWire):

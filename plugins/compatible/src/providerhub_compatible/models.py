@@ -14,15 +14,15 @@ from providerhub import ModelInfo
 from providerhub_compatible.vendors import Vendor
 
 _NO_CHAT = re.compile(r"whisper|embed|rerank|(^|[-_/])(tts|stt|ocr)([-_]|$)|stable-diffusion|flux|imagine|dall-e|veo|sora")
-"""Parts of names of models that do not answer a chat, for lists that give names only."""
+"""Parts of names of models that do not chat, for lists with only names."""
 
 _CHAT_TYPES = frozenset(
     {"chat", "language", "llm", "vlm", "model", "text", "text-generation", "text-to-text", "base", "code", "llm/v1/chat"}
 )
-"""The values of `type`, `model_type` and `task` that a model for chats has."""
+"""The values of `type`, `model_type` and `task` of a chat model."""
 
 _LISTS = ("supported_features", "supported_parameters", "features")
-"""Fields that name all abilities of a model, so that one which is not there is missing."""
+"""Fields with all abilities of a model: an ability that is not listed is missing."""
 
 _HINTS = ("tags", "capabilities", "metadata.tags")
 """Fields that name some abilities of a model."""
@@ -95,7 +95,7 @@ def model_of(vendor: Vendor, entry: Mapping[str, Any]) -> ModelInfo | None:
 
 
 def _answers_chat(name: str, entry: Mapping[str, Any]) -> bool:
-    """Return whether a model answers a chat: as its entry says, else by its name."""
+    """Return whether a model chats, by its entry or else by its name."""
     if entry.get("active") is False or entry.get("supports_chat") is False:
         return False
     if entry.get("supports_chat") or _at(entry, "capabilities.completion_chat"):
@@ -112,7 +112,7 @@ def _answers_chat(name: str, entry: Mapping[str, Any]) -> bool:
 
 
 def _embeds(name: str, entry: Mapping[str, Any]) -> bool:
-    """Return whether a model makes embeddings: as its entry says, else by its name."""
+    """Return whether a model makes embeddings, by its entry or else by its name."""
     return entry.get("active") is not False and any("embed" in kind for kind in _kinds(entry) or [name.lower()])
 
 
@@ -122,7 +122,7 @@ def _kinds(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _said(entry: Mapping[str, Any], ability: str) -> Iterator[bool]:
-    """Yield what an entry says about an ability, the clearest word first."""
+    """Yield the statements of an entry about an ability, the clearest first."""
     flags = [entry[name] for name in _FLAGS.get(ability, ()) if isinstance(entry.get(name), bool)]
     if flags:
         yield any(flags)
@@ -145,7 +145,7 @@ def _said(entry: Mapping[str, Any], ability: str) -> Iterator[bool]:
 
 
 def _of_hosts(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a router's entry says of the hosts of a model: the abilities that a host has, and the largest window."""
+    """Return the abilities and the largest window of a model's hosts, from a router's entry."""
     listed = entry.get("providers")
     hosts = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     found: dict[str, Any] = {}

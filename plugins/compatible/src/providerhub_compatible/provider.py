@@ -20,7 +20,7 @@ _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24_576, "xhigh
 """Tokens of reasoning for the words, at services that count tokens."""
 
 _MARGIN = 60.0
-"""A token is fetched again this many seconds before its end."""
+"""The seconds before its end at which a token is fetched again."""
 
 
 def _thinking(reasoning: str | int) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _enabled(reasoning: str | int) -> dict[str, Any]:
 
 
 def _template(reasoning: str | int) -> dict[str, Any]:
-    """Tell the model's template, where Qwen's and GLM's read `enable_thinking`, and DeepSeek's and Granite's `thinking`."""
+    """Set the variables of the model's template: Qwen and GLM read `enable_thinking`, DeepSeek and Granite read `thinking`."""
     thinks = reasoning != "none"
     effort = openai_chat.reasoning_effort(reasoning) if thinks else {}
     return {**effort, "chat_template_kwargs": {"enable_thinking": thinks, "thinking": thinks}}

@@ -17,7 +17,7 @@ _MODES: Mapping[str, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY", 
 
 _SCHEMA = "parametersJsonSchema"
 _BUDGETS: Mapping[str, int] = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
-"""The budgets for thinking of models that take no level, in tokens. All of them take these."""
+"""The thinking budgets of models without levels, in tokens. All of these models accept them."""
 
 
 def asked(request: Request) -> tuple[dict[str, Any], list[str]]:
@@ -92,7 +92,7 @@ def _thinking(request: Request) -> dict[str, Any] | None:
 
 
 def _tools(request: Request) -> list[dict[str, Any]] | None:
-    """Translate the tools: functions into declarations, and tools of the service's own by their names."""
+    """Translate the tools: functions into declarations, and the service's own tools by their names."""
     declared, own = [], []
     for place, tool in enumerate(request.tools or ()):
         function, kind = tool.get("function"), tool.get("type")

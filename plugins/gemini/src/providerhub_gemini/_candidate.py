@@ -155,7 +155,7 @@ def _joined(part: Mapping[str, Any], texts: list[str]) -> dict[str, Any]:
 
 
 def _beside(part: Mapping[str, Any], say: Say) -> None:
-    """Say the pieces of a part that is neither text nor a call of the caller's functions."""
+    """Pass on the pieces of a part other than text or a call of the caller's functions."""
     source = part.get("inlineData") or part.get("fileData")
     if not isinstance(source, dict):
         for name, value in part.items():

@@ -112,7 +112,7 @@ class Contents:
         yield from () if self._newer else files
 
     def _parts(self, content: Any, where: str) -> Iterator[Part]:
-        """Translate the content of a message. Blank texts, which the API refuses, and the thinking of others are left out."""
+        """Translate the content of a message. Leave out blank texts, which the API refuses, and the thinking of other vendors."""
         for place, part in enumerate([{"type": "text", "text": content}] if isinstance(content, str) else content or ()):
             kind = part.get("type")
             here = f"{where}['content'][{place}]"

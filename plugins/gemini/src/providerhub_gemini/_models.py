@@ -17,7 +17,7 @@ _LATEST = (99, 0)
 """The generation of a Gemini model whose name has none, such as `gemini-flash-latest`."""
 
 _SPECIAL = re.compile(r"image|tts|audio|live|embedding|computer-use|robotics")
-"""Models of Gemini that do one thing only."""
+"""Gemini models with a special purpose."""
 
 WINDOW = 1_048_576
 """The tokens of prompt and answer together, of every general model since Gemini 2.0."""

@@ -16,7 +16,7 @@ from providerhub_gemini._usage import usage_of
 Pieces = Iterator[Any]
 
 _BARE = re.compile(rb"[\r\n](?=[{\[])")
-"""The place in front of a bare error, which the service writes into a stream that has begun, as JSON without `data:`."""
+"""The place before a bare error: JSON without `data:` in the middle of a stream."""
 
 _NAMES = {"responseId": "id", "modelVersion": "model", "createTime": "created", "serviceTier": "tier"}
 """Fields that say who answers, and their names in `Completion.details`."""
@@ -146,7 +146,7 @@ class GeminiReading(JsonReading):
 
 
 def _unsaid(_piece: Any) -> None:
-    """Take a piece of a further answer, which is not said by itself."""
+    """Take a piece of a further answer, which is not yielded separately."""
 
 
 def _broken(pieces: list[Any], error: Exception) -> Pieces:

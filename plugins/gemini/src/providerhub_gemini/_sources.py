@@ -48,7 +48,7 @@ def _is_object(value: Any) -> bool:
 
 
 def _span(segment: Mapping[str, Any], text: str) -> tuple[int | None, int | None]:
-    """Return the first character of a segment and the one behind it. The API counts bytes, in one of several parts."""
+    """Return the first character of a segment, and the character after its end. The API counts bytes, in one of several parts."""
     if segment.get("endIndex") is None:
         return None, None
     data, said = text.encode("utf-8", "surrogatepass"), segment.get("text")

@@ -107,7 +107,7 @@ def _object(reply: Reply, parts: Sequence[Mapping[str, Any]], *, end: bool = Fal
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    """The counts. The thoughts stand beside the tokens of the answer."""
+    """The counts. The thoughts are counted separately from the answer."""
     counts = {
         "promptTokenCount": usage.input_tokens,
         "candidatesTokenCount": (usage.output_tokens or 0) - (usage.reasoning_tokens or 0),

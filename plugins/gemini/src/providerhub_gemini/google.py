@@ -71,7 +71,7 @@ class Tokens:
         return found, None  # its `valid` says when it ends
 
     def _refreshed(self) -> Any:
-        """Look up Google's credentials and fetch a token. It blocks."""
+        """Find Google's credentials and fetch a token. This blocks."""
         try:
             auth, transport = import_module("google.auth"), import_module("google.auth.transport.requests")
         except ImportError as error:

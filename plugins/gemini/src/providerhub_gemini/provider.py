@@ -162,7 +162,7 @@ class Gemini(WireProvider):
         return (yield from request.pages(field, "nextPageToken", "pageToken"))
 
     def _authorized(self, call: CallContext | None = None) -> Generator[Order, Any, dict[str, str]]:
-        """Return the headers with a token, where the settings have no key."""
+        """Return the headers with a token, if the settings have no key."""
         return (yield from self._tokens.headers(call)) if self._tokens else {}
 
 
@@ -266,7 +266,7 @@ class Vertex(Gemini):
 
 
 def _noted(request: Request, call: CallContext) -> dict[str, Any]:
-    """The JSON object of a request, whose changes are noted."""
+    """The JSON object of a request, with notes about changes."""
     body, notes = asked(request)
     call.notes += notes
     return body

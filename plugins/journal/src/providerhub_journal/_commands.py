@@ -54,7 +54,7 @@ def _config() -> Config:
 
 @contextlib.contextmanager
 def _opened(*, as_json: bool = False) -> Iterator[sa.Engine]:
-    """Open the journal, and close it in the end. Without one, say so and end the command successfully."""
+    """Open the journal, and close it at the end. Without a journal, print a message and end the command successfully."""
     from sqlalchemy import exc
 
     from providerhub_journal._database import NewerError, connect, is_missing

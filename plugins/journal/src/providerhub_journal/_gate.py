@@ -131,7 +131,7 @@ class Gate(Worker[Ended]):
         return Claim(budget.name, budget.period(now), budget.limit, 0 if most is None else as_units(most.amount), budget.currency)
 
     def _pass_in_outage(self, fitting: Sequence[Budget], error: Exception) -> None:
-        """Let a call pass though its budgets cannot be asked, or refuse it."""
+        """Let a call pass, or refuse it, while its budgets cannot be read."""
         strict = next((one.name for one in fitting if one.on_outage == "refuse"), None)
         if strict is not None:
             msg = f'budget {strict!r} cannot be asked ({reason(error)}); on_outage = "allow" lets calls pass meanwhile'

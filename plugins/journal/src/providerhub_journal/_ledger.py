@@ -166,7 +166,7 @@ def _take(connection: sa.Connection, claim: Claim) -> bool:
 
 
 def _begin(connection: sa.Connection, claim: Claim, now: float) -> bool:
-    """Make the row of a new span of time, or give back the reservations of processes that have gone; false for neither."""
+    """Make the row of a new span of time, or return the reservations of ended processes; false if neither is necessary."""
     if connection.scalar(sa.select(BUDGETS.c.name).where(*_row(claim))) is None:
         connection.execute(sa.insert(BUDGETS).values(name=claim.name, period=claim.period, spent=0, reserved=0))
         return True

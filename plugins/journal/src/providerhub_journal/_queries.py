@@ -143,6 +143,6 @@ def _shown(row: Any) -> Row:
 
 
 def _whole(row: Row) -> Row:
-    """A sum with whole numbers: that of PostgreSQL is a decimal."""
+    """A sum with whole numbers, since PostgreSQL returns a decimal."""
     counts = ("input_tokens", "output_tokens", "failures", "fallbacks", "unknown")
     return {**row, **{name: None if row[name] is None else int(row[name]) for name in counts}}

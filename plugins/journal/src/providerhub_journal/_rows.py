@@ -76,7 +76,7 @@ def _attempt_row(attempt: Any, call: str, config: Config) -> Row:
 
 
 def _error(error: BaseException | None, config: Config) -> Row:
-    """The class of an error, its HTTP status, and its words, which may quote the prompt, where content is kept."""
+    """The class of an error, its HTTP status, and, if content is kept, its message, which may quote the prompt."""
     return {
         "error": None if error is None else type(error).__name__,
         "status": error.status if isinstance(error, ProviderError) else None,

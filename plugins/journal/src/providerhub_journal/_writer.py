@@ -87,7 +87,7 @@ class Writer(Worker[CallRecord]):
         return changed and {"tries": [], **changed}
 
     def _write_directly(self) -> bool:
-        """Write rows of the command line, which are few; other programs keep a connection. Returns whether that was possible."""
+        """Write the few rows of the command line; other programs keep a connection. Returns whether this was possible."""
         if self._config.program != COMMAND_LINE or self._engine is not None or self._config.keep is not None or self._lost:
             return False
         from providerhub_journal._direct import insert  # slow to import: not before the first call has ended
@@ -99,7 +99,7 @@ class Writer(Worker[CallRecord]):
         return is_written
 
     def _write(self) -> bool:
-        """Write rows that wait; return whether that worked. Those of a database that cannot be written now go on waiting."""
+        """Write the waiting rows; return whether this worked. If the database cannot be written now, they go on waiting."""
         try:
             from sqlalchemy import exc  # slow to import: not before the first call has ended
 

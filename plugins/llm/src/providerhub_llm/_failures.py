@@ -86,7 +86,7 @@ def _headers(error: Any) -> Mapping[str, str]:
 
 
 def _body(error: Any, text: str, redact: Callable[[str], str]) -> str | dict[str, Any]:
-    """Return the body of the service's refusal: the one that the SDK keeps, or the text of the exception."""
+    """Return the body of the service's refusal, from the SDK or from the text of the exception."""
     body = getattr(error, "body", None)
     details = body.get("error", body) if isinstance(body, Mapping) else {}
     if not isinstance(details, Mapping):

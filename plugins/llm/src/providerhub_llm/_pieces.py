@@ -12,7 +12,7 @@ from llm.parts import AttachmentPart
 from providerhub import Detail, Event, Finish, Media, ReasoningDelta, ToolCallDelta, Turn, Usage, UsageDelta
 
 _DETAILS = {"id": "id", "model": "model", "system_fingerprint": "fingerprint", "service_tier": "tier"}
-"""Field of the service's answer, where llm has kept it → the name of the detail."""
+"""Field of the service's answer in llm → the name of the detail."""
 
 
 def piece_of(event: Any) -> str | Event | None:

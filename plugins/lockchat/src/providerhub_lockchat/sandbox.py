@@ -134,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._chunk(b"")
 
     def _break_off(self) -> None:
-        """End the connection in the middle of an answer: at once, or for the fault `stall` when the client has left."""
+        """End the connection in the middle of an answer: at once, or, for the fault `stall`, when the client has left."""
         while self.server.fault == "stall" and not self.server.stopping.wait(0.05) and not self._client_left():
             pass
         self.close_connection = True

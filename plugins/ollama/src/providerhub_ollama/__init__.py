@@ -6,7 +6,7 @@ URL = "http://127.0.0.1:11434"
 """The default address: that of a server on this machine."""
 
 _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- it is what is replaced
-"""Hosts on which a server listens, and the one to which a client connects."""
+"""Hosts on which a server listens → the host to which a client connects."""
 
 __all__ = ["URL", "address", "count", "is_absent", "providerhub_provider"]
 

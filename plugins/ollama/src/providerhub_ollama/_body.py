@@ -15,18 +15,18 @@ _HINT = "; set num_ctx of the provider to more tokens, up to the model's own max
 _TOP = (
     "model", "messages", "tools", "format", "stream", "keep_alive", "think", "truncate", "shift", "logprobs", "top_logprobs",
 )  # fmt: skip
-"""Fields of the request. Every other option is one of the model, and stands in `options`."""
+"""Fields of the request. Every other option belongs to the model, and goes into `options`."""
 
 _SAMPLING = {"temperature": "temperature", "top_p": "top_p", "max_tokens": "num_predict", "seed": "seed", "stop": "stop"}
 _LOW, _MEDIUM = 2048, 8192
-"""The most tokens of reasoning that count as low and as medium."""
+"""The maximum tokens of low and of medium reasoning."""
 
 _LEFT_OUT = frozenset({"text", "thinking", "redacted_thinking", "reasoning", "reasoning_content", "thought"})
 """Types of parts that hold no image: texts, and the thinking of other vendors, which is left out."""
 
 _NAMES = {"file": "files", "input_audio": "audio", "video_url": "video"}
 _MOST, _USUAL = 8, 6
-"""Characters of a token: more than the average of any prompt, and more than that of nearly all texts."""
+"""Characters per token: an upper bound for any prompt, and one for nearly all texts."""
 
 _TOKENS_PER_MESSAGE = 3
 
@@ -143,7 +143,7 @@ def _tools(request: Request) -> list[Mapping[str, Any]] | None:
 
 
 def _think(reasoning: str | int) -> bool | str:
-    """Return the value of `think`. A model that only thinks or does not takes every word for yes."""
+    """Return the value of `think`. A model without levels treats every word as true."""
     if reasoning in {"none", 0}:
         return False
     if isinstance(reasoning, int):

@@ -25,7 +25,7 @@ from providerhub_ollama._body import body, tokens
 from providerhub_ollama._reading import ChatReading
 
 _LATEST = ":latest"
-"""The tag that a name without one means."""
+"""The tag of a name without a tag."""
 
 
 class Ollama(WireProvider):
@@ -165,7 +165,7 @@ class Ollama(WireProvider):
         )
 
     def _window(self, entry: Mapping[str, Any]) -> int | None:
-        """Return the smallest of the model's own context, that of its file and that of the settings."""
+        """Return the smallest context: of the model, of its file, or of the settings."""
         info = entry.get("model_info")
         own = [value for name, value in info.items() if name.endswith(".context_length")] if isinstance(info, Mapping) else []
         lines = str(entry.get("parameters") or "").splitlines()

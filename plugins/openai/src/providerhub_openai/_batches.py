@@ -18,7 +18,7 @@ _PAGE = 100
 """Batches of one page of the list; the API's maximum."""
 
 _PAGES = 20
-"""The most pages of the list that are read: the newest come first."""
+"""The maximum number of pages to read from the list, with the newest first."""
 
 Steps = Generator[Order, Any, VendorBatch]
 
@@ -123,7 +123,7 @@ class Batches(WireProvider):
 
 
 def _endpoint(path: str) -> str:
-    """The path as a batch names it."""
+    """The path in the form of a batch."""
     return f"/v1{path[path.index('/responses') if path.endswith('/responses') else path.index('/chat/') :]}"
 
 

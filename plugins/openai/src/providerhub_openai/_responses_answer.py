@@ -33,7 +33,7 @@ _READ = frozenset({
     "background", "max_output_tokens", "max_tool_calls", "metadata", "previous_response_id", "prompt", "user", "include",
     "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "frequency_penalty", "presence_penalty", "stream",
 })  # fmt: skip
-"""Fields of an answer that are read apart, or repeat the request."""
+"""Fields of an answer that are read separately, or that repeat the request."""
 
 _CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
 """The type of an item that calls a tool → the type of the call, and the field of its arguments."""
@@ -62,7 +62,7 @@ _WHOLE = ("text", "refusal", "arguments", "input")
 """The fields of events that end a part or arguments."""
 
 _PLAIN = frozenset({"id", "type", "role", "status", "content", "call_id", "name", "arguments", "input"})
-"""Fields of an item that a message in the chat shape says too, or that need not go back."""
+"""Fields of an item that a message in the chat shape can hold, or that need not go back."""
 
 
 class _Item:
@@ -155,7 +155,7 @@ class ResponsesAnswer:
         yield Finish(reason, None if said == reason else said)
 
     def _is_plain(self) -> bool:
-        """Return whether a message in the chat shape says all of the output."""
+        """Return whether a message in the chat shape can hold all of the output."""
         return sum(item.kind == "message" for item in self._items) <= 1 and all(
             (item.kind == "message" or item.kind in _CALLS)
             and _PLAIN.issuperset(name for name, value in item.raw.items() if value is not None)
@@ -171,7 +171,7 @@ class ResponsesAnswer:
                 yield Detail(name, value)
 
     def _found(self, event: Mapping[str, Any], kind: str) -> _Item:
-        """Return the item that an event continues. Imitators leave its start out."""
+        """Return the item that an event continues. Some servers leave out its start."""
         name, spot = event.get("item_id"), event.get("output_index")
         item = self._by_name({name}) or self._by_spot(spot, kind)
         if item is None and spot is None and name is None:
@@ -208,7 +208,7 @@ class ResponsesAnswer:
         yield from self._say(item, part, item.number(part, _index(event, part)), _of(event, "delta", str))
 
     def _whole_part(self, event: Mapping[str, Any], kind: str, part: str) -> Pieces:
-        """Give what is new in a part or in arguments that come whole: some servers send no pieces of them."""
+        """Yield the new text of a whole part or whole arguments, since some servers send no pieces."""
         name, spot = event.get("item_id"), event.get("output_index")
         open_ones = (one for one in reversed(self._items) if one.kind == kind and not one.done)
         item = self._by_name({name}) or self._by_spot(spot, kind) or next(open_ones, None)
@@ -217,7 +217,7 @@ class ResponsesAnswer:
         yield from self._rest(item, part, item.number(part, _index(event, part)), text)
 
     def _say(self, item: _Item, part: str, number: int, text: str) -> Pieces:
-        """Give the next characters of a part or of arguments."""
+        """Yield the next characters of a part or of arguments."""
         if not text:
             return
         key = (part, number)
@@ -253,7 +253,7 @@ class ResponsesAnswer:
                 yield from self._told(item)
 
     def _told(self, item: _Item) -> Pieces:
-        """Give what no event has said of an item, and what only its end brings. A second call gives nothing."""
+        """Yield the parts of an item that no event has sent, and the parts at its end. A second call yields nothing."""
         if item.done:
             return
         item.done = True
@@ -291,7 +291,7 @@ class ResponsesAnswer:
 
 
 def _beside(raw: Mapping[str, Any]) -> Pieces:
-    """Give the output of a tool that the service ran itself."""
+    """Yield the output of a tool that the service ran itself."""
     kept = dict(raw)
     if raw.get("type") == "image_generation_call" and isinstance(raw.get("result"), str):
         identifier = str(raw["id"]) if raw.get("id") else None

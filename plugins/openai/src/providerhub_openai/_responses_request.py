@@ -24,14 +24,14 @@ _CALLED = frozenset({"tool", "function"})
 _FOREIGN = frozenset(
     {"thinking", "redacted_thinking", "reasoning", "reasoning_content", "thought", "tool_use", "server_tool_use"}
 )
-"""Types of parts that other wires have written."""
+"""Types of parts from other protocols."""
 
 _MERGED = frozenset({"reasoning", "text"})
 """Fields to which both a keyword and an option may add."""
 
 _OWN_CALLS = frozenset({"function_call", "custom_tool_call"})
 _ID_LENGTH = 64
-"""The most characters of the identifier of a tool call."""
+"""The maximum length of the identifier of a tool call, in characters."""
 
 
 def written(request: Request) -> tuple[dict[str, Any], list[str]]:
@@ -145,9 +145,9 @@ class _Input:
             yield self._call(call)
 
     def _own(self, turn: Sequence[Any], calls: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
-        """Give the items of a turn as they came. The service can't read reasoning that it neither stored nor encrypted.
+        """Yield the unchanged items of a turn, without reasoning that the service neither stored nor encrypted.
 
-        A call has the identifier of the message, which differs if it was missing or doubled.
+        A call gets the identifier in the message, which replaces a missing or repeated one.
         """
         items = [dict(item) for item in turn if isinstance(item, Mapping)]
         for item, call in zip((one for one in items if one.get("type") in _OWN_CALLS), calls, strict=False):

@@ -227,7 +227,7 @@ class Azure(OpenAI):
 
 
 def _placed(config: ProviderConfig) -> tuple[ProviderConfig, str, str]:
-    """Read an address as people copy it: that of the resource, of `/openai/v1`, or of one deployment with its API version.
+    """Read an address in each usual form: of the resource, of `/openai/v1`, or of one deployment with its API version.
 
     Returns:
         The configuration with the resource's address, the API version, and the deployment, if the address names one.
@@ -257,7 +257,7 @@ def _has_identity() -> bool:
 
 
 def _refusals(name: str) -> tuple[Refusal, ...]:
-    """Return the refusals of Azure, each with the setting that is wrong."""
+    """Return the refusals of Azure, each with the wrong setting."""
     place = f"in [providers.{name}]"
     return (
         Refusal(

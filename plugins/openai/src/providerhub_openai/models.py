@@ -19,10 +19,10 @@ _NO_TEXT = re.compile(r"realtime|transcribe|tts|image|instruct")
 """Models of OpenAI that do not answer in a conversation."""
 
 _RESPONSES_ONLY = re.compile(r"^(o\d+-pro|gpt-5[\w.]*-(pro|codex)|codex-|computer-use|o\d[\w-]*-deep-research)")
-"""Models that answer at the Responses API and not at chat completions. From the model pages of OpenAI's documentation."""
+"""Models with the Responses API but without chat completions. From the model pages of OpenAI's documentation."""
 
 _CHAT_ONLY = re.compile(r"-audio|-search-")
-"""Models that answer at chat completions and not at the Responses API."""
+"""Models with chat completions but without the Responses API."""
 
 _REASONS = re.compile(r"^(ft:)?(o\d|gpt-5(?!.*(-chat|-search))|codex-|computer-use)")
 """Models that think, and whose reasoning can go back encrypted."""
@@ -127,7 +127,7 @@ def _window(entry: Mapping[str, Any]) -> int | None:
 
 
 def _price(entry: Mapping[str, Any], name: str) -> float | None:
-    """Return the price of a million tokens; the service states that of one token."""
+    """Return the price of a million tokens; the service states the price of one token."""
     try:
         price = float(_of(entry, "pricing").get(name) or "nan")
     except (TypeError, ValueError):

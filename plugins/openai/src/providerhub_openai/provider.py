@@ -34,7 +34,7 @@ _COUNTED = (
     "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text", "truncation",
     "previous_response_id", "conversation",
 )  # fmt: skip
-"""The fields of a request that the count of tokens takes."""
+"""The fields of a request that the count of tokens accepts."""
 
 _APIS = ("auto", "chat", "responses")
 
@@ -159,7 +159,7 @@ class OpenAI(Batches, OpenAIChatProvider):
 
 
 def _refuse_addresses(request: Request) -> None:
-    """Refuse the address of a file, which OpenAI's chat completions do not fetch."""
+    """Refuse the address of a file, because OpenAI's chat completions do not fetch it."""
     for place, message in enumerate(request.messages):
         content = message.get("content")
         for part in content if isinstance(content, list | tuple) else ():

@@ -21,7 +21,7 @@ __all__ = ["Telemetry", "providerhub_join"]
 class _Waiting:
     """Makes the `Telemetry` when the first call has ended, so that the call need not wait for OpenTelemetry's import.
 
-    Nothing is made while the program has not imported OpenTelemetry and no variable sets it up: there is no SDK then.
+    Without an import of OpenTelemetry or a variable for its SDK, there is no SDK, and nothing is made.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -176,7 +176,7 @@ def _moment(call: CallRecord, seconds: float = 0.0) -> int:
 
 
 def _end(span: Span, error: BaseException | None, moment: int) -> None:
-    """End a span. The words of an error may quote content, so only its class is recorded."""
+    """End a span. Only the class of an error is recorded, since its message may quote content."""
     if error is not None:
         span.set_attribute("error.type", _kind(error))
         span.set_status(Status(StatusCode.ERROR, _kind(error)))
