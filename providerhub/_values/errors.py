@@ -224,7 +224,7 @@ class ContentPolicyError(BadRequestError):
 
 
 class CapabilityError(BadRequestError):
-    """The model cannot do what the request needs, such as reading images. Another model may answer.
+    """The model lacks an ability that the request needs, such as reading images. Another model may answer.
 
     Args:
         message: The failure, and the fix.

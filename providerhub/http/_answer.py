@@ -1,4 +1,4 @@
-"""An HTTP answer whose headers have come. Its body is read under all timeouts and limits."""
+"""An HTTP answer after its headers. Its body is read with all timeouts and limits."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from providerhub.http._response import READ_SIZE, Response
 from providerhub.http._wire_log import ExchangeLog
 
 BLANK = b" \t\r\n"
-"""White space, which some services send to keep the connection open until the answer is ready."""
+"""White space that some services send to keep the connection open until the answer is ready."""
 
 END_WAIT = 0.02
 """Seconds to wait for the body's end after the protocol's end mark."""
 
 REFUSAL_SILENCE, REFUSAL_WAIT = 1.0, 2.0
-"""Seconds to wait for the next byte of a refusal's body, and for all of it. The status says enough to ask the next provider."""
+"""Seconds to wait for the next byte of a refusal's body, and for the whole body. The status alone is enough to go on."""
 
 
 class BaseAnswer:
@@ -76,7 +76,7 @@ class BaseAnswer:
         self._timer.linger(seconds)
 
     def classed(self, error: Exception) -> Exception:
-        """Return the error to raise for a failure of the transport. A timeout or a cancellation explains it first."""
+        """Return the error to raise for a failure of the transport: a timeout, a cancellation, or the failure itself."""
         if self.log is not None:
             self.log.failed(error)
         if isinstance(error, ProviderError | CallerError):
@@ -88,7 +88,7 @@ class BaseAnswer:
         return self._explained(error)
 
     def refused(self) -> None:
-        """Wait only shortly for the body, which explains a refusal. Its bytes are not content."""
+        """Limit the wait for the body of a refusal. Its bytes are not content."""
         self._timer.byte_idle = min(REFUSAL_SILENCE, self._call.timeout.byte_idle)
         self._timer.linger(REFUSAL_WAIT)
 
@@ -111,7 +111,7 @@ class BaseAnswer:
         return mapped(error, begun=bool(self.status))
 
     def _take(self, data: bytes) -> None:
-        """Take bytes of the head; none at the connection's end."""
+        """Take bytes of the head; empty at the connection's end."""
         response = self._response
         if not data:
             response.eof()
@@ -132,7 +132,7 @@ class BaseAnswer:
         timer.move(min(due, timer.token_due) + timer.offset)
 
     def _body(self, data: bytes | None) -> bytes:
-        """Return the part of the body in the bytes of one read; `None` for none, as the last one has more to give."""
+        """Return the part of the body in the bytes of one read. With `None`, return more from the last read."""
         if data == b"":
             self._response.eof()
             return b""
@@ -166,7 +166,7 @@ class BaseAnswer:
 
 
 class Answer(BaseAnswer):
-    """An answer whose headers have come. Iterating yields the body's bytes as they come.
+    """An answer after its headers. Iterating yields the body's bytes as they come.
 
     Use the answer in a `with` block. The end of the block gives the connection back, or closes it if the body was not read to its
     end.
@@ -192,7 +192,7 @@ class Answer(BaseAnswer):
         """Read the head.
 
         Args:
-            received: Waits for bytes and gives them; none at the connection's end.
+            received: A function that waits for bytes and returns them; empty at the connection's end.
             method: The method of the request.
         """
         self._response = Response(method)

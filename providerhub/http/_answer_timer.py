@@ -35,7 +35,7 @@ class AnswerTimer(Timer):
         self.move(min(self.connect_due, self.token_due + self.offset))
 
     def token(self, piece: Piece | None = None) -> bool:
-        """Note a piece (`None`: content that is not reasoning), and return whether the idle timeouts hold from here on."""
+        """Note a piece (`None`: content that is not reasoning). Return whether the idle timeouts have started."""
         call = self._call
         if self._lingers:
             return True
@@ -50,16 +50,16 @@ class AnswerTimer(Timer):
         return True
 
     def linger(self, seconds: float) -> None:
-        """Wait some seconds from the first call of this on: the answer is complete, and little may follow.
+        """Limit the wait to some seconds from the first call of this method, because the answer is complete.
 
-        The wait ends before the call's deadline, at which the caller would take the answer for a late one.
+        The wait ends before the call's deadline, so that the answer does not count as late.
         """
         if not self._lingers:
             self._lingers = True
             self.token_due = self._call.clock() + min(seconds, 0.9 * self._call.remaining())
 
     def due(self, now: float, /) -> float:
-        """Return the deadline that holds at a time. Both are in seconds of `time.monotonic`."""
+        """Return the current deadline at a time. Both are in seconds of `time.monotonic`."""
         # Only computed, not assigned: the reading thread may set `deadline` at the same moment.
         deadline = self.deadline
         if deadline > now:
@@ -103,6 +103,6 @@ class AnswerTimer(Timer):
         return min(self._extended(self.token_due, self._token_idle), self._call.deadline)
 
     def _extended(self, due: float, idle: float) -> float:
-        """An idle timeout counts from when the caller began to wait: a thread may read ahead of a slow caller."""
+        """An idle timeout counts from the start of the caller's wait, since a thread may read ahead of a slow caller."""
         call = self._call
         return due if due == math.inf else max(due, min(call.waiting_since, call.clock()) + idle)

@@ -1,4 +1,4 @@
-"""An answer whose headers have come, read under asyncio, with the timeouts and limits of `Answer`."""
+"""An answer after its headers, read under asyncio, with the timeouts and limits of `Answer`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class AsyncAnswer(BaseAnswer):
         Args:
             connection: The connection.
             request: The request.
-            proxied: The headers for a proxy that is asked in clear text; `None` without one.
+            proxied: The headers for a proxy without encryption; `None` without a proxy.
         """
         self._connection, self._timer.callback = connection, connection.abort
         self._response = Response(request.method)
@@ -89,7 +89,7 @@ class AsyncAnswer(BaseAnswer):
         """Wait for the next bytes of the body.
 
         Returns:
-            The bytes as they come; empty at the body's end.
+            The next bytes; empty at the body's end.
 
         Raises:
             ProtocolError: The body is larger than the limit, or was cut.

@@ -1,4 +1,4 @@
-"""Opens the connections of an event loop, directly or through a proxy, and gives the bytes that come.
+"""Opens the connections of an event loop, directly or through a proxy, and returns the received bytes.
 
 asyncio is slow to import. A caller with a running loop has imported it.
 """
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
 
 _AHEAD = 262144
-"""The bytes that may wait for their reader; then the sender is held back."""
+"""The bytes that may wait for their reader. Beyond this limit, the sender must wait."""
 
 _KNOWN = 10.0
-"""Seconds for which the addresses of a host are known."""
+"""Seconds for which the addresses of a host are kept."""
 
 
 class Connection:
-    """One connection, as asyncio wants a protocol. Bytes that came before its end can still be read."""
+    """One connection, as a protocol of asyncio. Bytes that came before its end can still be read."""
 
     __slots__ = ("_came", "_failure", "_is_paused", "_loop", "_size", "_waiter", "is_lost", "origin", "since", "transport")
 
@@ -67,7 +67,7 @@ class Connection:
     resume_writing = pause_writing
 
     async def read(self) -> bytes:
-        """Wait for bytes, and return all that have come; empty at the connection's end. Raises `OSError` if it broke."""
+        """Wait for bytes, and return all received bytes; empty at the connection's end. Raises `OSError` if it broke."""
         came = self._came
         if not came:
             if not self.is_lost:
@@ -87,11 +87,11 @@ class Connection:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection is open and brings nothing."""
+        """Whether the connection is open and sends nothing."""
         return not (self.is_lost or self._came or self.transport.is_closing())
 
     def abort(self) -> None:
-        """Close the connection at once. A reader wakes and finds its end."""
+        """Close the connection at once, and wake its reader."""
         self.is_lost = True
         self.transport.abort()
         self._wake()
@@ -161,7 +161,7 @@ class Opener:
         return running.result()
 
     async def _raced(self, addresses: list[Address]) -> socket.socket:
-        """Connect to the addresses in turns, and return the first socket that connects; see `_racing`."""
+        """Connect to the addresses in parallel, and return the first connected socket; see `_racing`."""
         if len(addresses) == 1:
             return await self._connected(addresses[0])
         from asyncio import FIRST_COMPLETED, wait
@@ -202,7 +202,7 @@ class Opener:
 
 
 def _close_late(task: Task[socket.socket]) -> None:
-    """Close a socket that connected after another one."""
+    """Close a socket that connected too late."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 

@@ -45,17 +45,17 @@ BODY_LIMIT = 64 * 1024 * 1024
 """Default limit of one answer, in decoded bytes, as a protection against compressed bombs and endless streams."""
 
 ERROR_BODY_LIMIT = 65536
-"""Bytes that are read of the body of a refusal."""
+"""The maximum bytes to read from the body of a refusal."""
 
 _COMMON = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "providerhub"}
 
 _json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 _SAFE = "/%:@!$&'()*+,;=~?[]"
-"""The signs of a path and a query that stay as they are (RFC 3986), beside letters, digits and `-._`."""
+"""The characters of a path and a query that stay unchanged (RFC 3986), in addition to letters, digits and `-._`."""
 
 _MAX_ADDRESSES = 1000
-"""How many addresses a client remembers in the form in which they are sent."""
+"""The number of prepared addresses that a client keeps."""
 
 
 class Address(NamedTuple):
@@ -69,7 +69,7 @@ class Address(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A request as it is sent, with all headers. Its `path` is as the provider gave it."""
+    """A request with all headers. Its `path` comes from the provider."""
 
     method: str
     path: str
@@ -79,9 +79,9 @@ class Sent(NamedTuple):
     stream: bool
 
     def written(self, proxied: Mapping[str, str] | None) -> bytes:
-        """Return head and body in one piece: a second piece would wake the server a second time.
+        """Return head and body in one piece, since a second piece would wake the server a second time.
 
-        A proxy that is asked in clear text needs its own headers, given as `proxied`, and the whole address.
+        A proxy without encryption needs its own headers, `proxied`, and the whole address.
         """
         address = self.address
         lines = [f"{self.method} {address.target if proxied is None else address.url} HTTP/1.1"]
@@ -97,7 +97,7 @@ class Sent(NamedTuple):
 
 
 class Client:
-    """The base of both clients, which describe its arguments."""
+    """The base of both clients. They describe its arguments."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class Client:
         return self.redacted(error)
 
     def _prepared(self, request: HttpRequest, call: CallContext) -> Sent:
-        """Return a request as it is to be sent."""
+        """Return a request in the form to send."""
         body = request.body if request.body is None or isinstance(request.body, bytes) else _encoded(request.body)
         path = request.path
         if request.query:
@@ -315,7 +315,7 @@ class Client:
         return PluginError(f"{type(self.wire).__qualname__}: {said}")
 
     def _secure(self) -> Any:
-        """Return the certificates, which take some milliseconds to read."""
+        """Return the certificates. Reading them takes some milliseconds."""
         if self._tls is None:
             self._tls = certificates(self._verify, self._certificate)
         return self._tls
@@ -336,12 +336,12 @@ class Client:
                     yield text
 
     def _showable(self, error: BaseException | None) -> BaseException | None:
-        """Return the error, or `None` if it or an error that led to it contains a secret. A traceback shows all of them."""
+        """Return the error, or `None` if it or its causes contain a secret, since a traceback shows all of them."""
         return None if any(self.redact(text) != text for text in map(str, chained(error))) else error
 
 
 def merged(*headers: Mapping[str, str]) -> dict[str, str]:
-    """Return all headers together. A later one replaces an earlier one of the same name, in any case of its letters."""
+    """Return all headers together. A later header replaces an earlier header of the same name, in any case."""
     found: dict[str, str] = {}
     names: dict[str, str] = {}
     for name, value in (item for some in headers for item in some.items()):
@@ -352,7 +352,7 @@ def merged(*headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _host(parts: SplitResult) -> str:
-    """Return the host of an address as it is written in a request."""
+    """Return the host of an address in the form of a request."""
     host = (parts.hostname or "").encode("idna").decode()
     return f"[{host}]" if ":" in host else host
 

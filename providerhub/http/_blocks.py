@@ -1,4 +1,4 @@
-"""The blocks of code in which a `WireProvider` asks and reads: what their failures become."""
+"""The `with` blocks in which a `WireProvider` asks and reads, and which translate failures."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from providerhub.http._request import Wire
 from providerhub.wire import JsonReading, Reading
 
 HELD_UP = 0.25
-"""Seconds for which a provider's code may hold an event loop up, without a word about it."""
+"""Seconds for which a provider's code may block an event loop without a warning."""
 
 _CALLERS = ("providerhub.wire_provider", "providerhub.wire.reading")
 """The modules whose lines call the methods of a plugin."""
 
 _told: WeakSet[type] = WeakSet()
-"""The classes of providers of which a line was logged."""
+"""The classes of providers with a logged warning."""
 
 
 def held_up(provider: object, since: float, call: CallContext) -> None:
-    """Tell of code that held the event loop up, from a time of `time.monotonic` until now."""
+    """Log code that blocked the event loop, from a time of `time.monotonic` until now."""
     seconds, kind = time.monotonic() - since, type(provider)
     if seconds > HELD_UP:
         msg = f"{kind.__qualname__}: its code held the event loop up for {seconds:.1f} s; yield Blocking(...) for what blocks"
@@ -38,10 +38,10 @@ def held_up(provider: object, since: float, call: CallContext) -> None:
 
 
 class Failures:
-    """A block whose errors leave it as `failed` of a `WireProvider` wants them.
+    """A block that passes its errors through `failed` of a `WireProvider`.
 
-    They leave without secrets: some services repeat the refused key, or other parts of the request, in the error. While the
-    answer of the call is read, its last bytes in `data` are at fault for an exception of Python.
+    Secrets are removed, since some services repeat the refused key, or other parts of the request, in the error. While an answer
+    is read, an exception of Python is blamed on its last bytes in `data`.
     """
 
     def __init__(self, provider: Any, call: CallContext | None = None, data: bytes = b"") -> None:
@@ -72,7 +72,7 @@ class Failures:
 
 
 def _refuse_unfinished(error: Exception) -> None:
-    """Raise if an object of the plugin lacks what the `__init__` of the toolkit sets."""
+    """Raise an error if an object of the plugin lacks an attribute from the `__init__` of the toolkit."""
     if not isinstance(error, AttributeError):
         return
     owner: object = error.obj
@@ -84,7 +84,7 @@ def _refuse_unfinished(error: Exception) -> None:
 
 
 def _is_of_interface(error: Exception) -> bool:
-    """Return whether the toolkit's own line raised, which calls a method of the plugin or iterates over its result."""
+    """Return whether the error comes from the toolkit's own line that calls the plugin or iterates over its result."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""Sends one request to a service, under all timeouts and limits, and keeps the secrets out of errors."""
+"""Sends one request to a service, with all timeouts and limits, and keeps secrets out of errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from providerhub.http._places import IDLE_LIMIT, proxy_headers
 from providerhub.http._request import HttpAnswer, HttpRequest
 
 _MAX_IDLE = 100
-"""The most connections to one service that are kept open between calls."""
+"""The maximum number of connections to one service that stay open between calls."""
 
 
 class HttpClient(Client):
@@ -157,7 +157,7 @@ class HttpClient(Client):
 
 
 class _Kept:
-    """The idle connections of a client, each with the time since when, by their origins."""
+    """The idle connections of a client by origin, each with the start of its idle time."""
 
     __slots__ = ("idle",)
 
@@ -165,13 +165,13 @@ class _Kept:
         self.idle: dict[str, list[tuple[Any, float]]] = {}
 
     def close(self) -> None:
-        """Close them. Other threads may take some, or add a service, meanwhile."""
+        """Close the connections. Other threads may take connections, or add a service, in the meantime."""
         idle, self.idle = self.idle, {}
         _close_all(idle)
 
 
 def _close_all(idle: Mapping[str, list[tuple[Any, float]]]) -> None:
-    """Close idle connections. Other threads may take some, or add a service, meanwhile."""
+    """Close idle connections. Other threads may take connections, or add a service, in the meantime."""
     for connections in list(idle.values()):
         with contextlib.suppress(IndexError):
             while True:

@@ -20,14 +20,14 @@ from providerhub.http._racing import KEEP_ALIVE, Race, addresses_of
 from providerhub.http._response import READ_SIZE, Response
 
 LONGEST_TIMEOUT = 1e6
-"""Seconds. The platform limits how long a socket's timeout may be."""
+"""Seconds. The platform limits a socket's timeout."""
 
 EARLY_WAIT = 1.0
-"""Seconds to wait for an answer when the service has closed while the request was sent: it may have refused the request when it
-had read its head (RFC 9112, section 9.5)."""
+"""Seconds to wait for an answer if the service has closed during the sending of the request. It may have refused the request
+after the head (RFC 9112, section 9.5)."""
 
 _AT_ONCE = 65536
-"""Bytes of a request that are written without a look for an answer: the buffers of the system take them."""
+"""Bytes of a request that are written before a look for an answer: the system's buffers hold them."""
 
 _REFUSED = re.compile(rb"HTTP/1\.[01] [3-5]")
 """The beginning of an answer that is not a success."""
@@ -37,7 +37,7 @@ _OPTIONS = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *KEEP_ALIVE]
 
 
 class ActiveConnection:
-    """The connection that one call uses, from its connect to its end. Any thread can abort it.
+    """The connection of one call, from its connect to its end. Any thread can abort it.
 
     `connect_deadline` is in seconds of `time.monotonic`. `is_whole`: the request was written to its end. `release` gives the
     socket back for another call.
@@ -55,7 +55,7 @@ class ActiveConnection:
         self._pid = os.getpid()
 
     def abort(self) -> None:
-        """Make the thread that reads or writes return at once. `close` would leave it waiting for its timeout."""
+        """Make the thread that reads or writes return at once. After `close`, it would wait for its timeout."""
         self.aborted = True
         sock = self.sock
         # A forked child shares the socket: a shutdown there would end the parent's call.
@@ -66,19 +66,19 @@ class ActiveConnection:
                 socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
 
     def use(self, sock: Any) -> Any:
-        """Take note of a socket, which is shut down at once if the call is aborted already. Return it."""
+        """Store and return a socket. Shut it down at once if the call is already aborted."""
         self.sock = sock
         if self.aborted:
             self.abort()
         return sock
 
     def close(self) -> None:
-        """Close what an interrupt such as Ctrl-C has left open."""
+        """Close a socket that an interrupt such as Ctrl-C has left open."""
         if self.sock is not None:
             self.sock.close()
 
     def left(self) -> float:
-        """Return the seconds that are left to connect, as a timeout of a socket."""
+        """Return the remaining seconds to connect, as a timeout of a socket."""
         return min(max(self.connect_deadline - time.monotonic(), 0.001), LONGEST_TIMEOUT)
 
     def connect(self, origin: str, proxy: str | None, secure: Callable[[], Any]) -> None:
@@ -166,7 +166,7 @@ class ActiveConnection:
 
 
 def is_quiet(sock: Any) -> bool:
-    """Return whether an idle connection is open and has brought nothing."""
+    """Return whether an idle connection is open and has received nothing."""
     try:
         if not hasattr(select, "poll"):  # absent on Windows
             return not select.select([sock], [], [], 0)[0]
@@ -178,9 +178,9 @@ def is_quiet(sock: Any) -> bool:
 
 
 def _written(sock: Any, data: bytes) -> tuple[bytes, bool]:
-    """Write a request. Return the beginning of an answer that came meanwhile, and whether all was written.
+    """Write a request. Return the beginning of an early answer, and whether the whole request was written.
 
-    A service may refuse a request by its head and read no more of it (RFC 9112, section 9.3), so a refusal ends the writing.
+    A service may refuse a request after its head and read no more (RFC 9112, section 9.3). So a refusal ends the writing.
     """
     if len(data) <= _AT_ONCE or not isinstance(sock, socket.socket):  # TLS in TLS, through a proxy, is none
         sock.sendall(data)

@@ -1,4 +1,4 @@
-"""Checks of the settings that say where a service is and how to reach it: url, key, proxies, certificates."""
+"""Checks of the settings for the connection to a service: url, key, proxies, certificates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def checked_bundle(config: ProviderConfig) -> bool | str:
 
 
 def checked_certificate(config: ProviderConfig) -> tuple[str, str] | None:
-    """Return the files of the client's certificate and its key; `None` if the client shows no certificate."""
+    """Return the files of the client's certificate and its key; `None` without a client certificate."""
     if config.client_key and not config.client_cert:
         raise _flaw(config, "client_key is set without client_cert; set both")
     if not config.client_cert:
@@ -71,7 +71,7 @@ def checked_url(config: ProviderConfig) -> str:
 
 
 def joined(url: str, path: str) -> str:
-    """Append a path to an address. A query of the address stays at the end, before that of the path."""
+    """Append a path to an address. The query of the address moves to the end, before the query of the path."""
     base, _, query = url.partition("?")
     own, _, more = path.partition("?")
     queries = "&".join(part for part in (query, more) if part)

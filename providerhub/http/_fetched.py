@@ -26,7 +26,7 @@ Fetch = Callable[[], Generator[Order, Any, tuple[Found, float | None]]]
 _PAIR = 2
 
 _KEPT = 3
-"""Older values that are kept out of errors too."""
+"""The number of older values that are kept out of errors too."""
 
 
 class _Held(NamedTuple):
@@ -98,7 +98,7 @@ class Fetched(Generic[Found]):
             self._held = None
 
     def _place(self, known: _Held | None) -> Future[None] | None:
-        """Return what a call waits for; `None` for the call that is to fetch the value."""
+        """Return the wait of a call; `None` for the call that must fetch the value."""
         from concurrent.futures import Future  # see above
 
         with self._lock:
@@ -119,7 +119,7 @@ class Fetched(Generic[Found]):
         raise PluginError(msg)
 
     def _led(self, call: CallContext | None) -> Generator[Order, Any, _Held]:
-        """Fetch the value for this call and those that wait for it."""
+        """Fetch the value for this call and the waiting calls."""
         from concurrent.futures import InvalidStateError  # see above
 
         failure: Exception | None = None

@@ -1,4 +1,4 @@
-"""The orders of a provider's generators: requests, and work that blocks. The transports carry them out."""
+"""The orders of a provider's generators: requests, and work that blocks. The transports execute them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Blocking(Value):
 
 @frozen(eq=False, repr=False)
 class Awaited(Blocking):
-    """A wait for what another call does, which takes no thread."""
+    """A wait for another call's work, without a thread."""
 
     future: Future[Any]
 
@@ -67,7 +67,7 @@ def begun(steps: Generator[Order, Any, Result]) -> Callable[[], Order]:
 
 
 def parted(request: AnyRequest) -> tuple[AnyRequest, Mapping[str, Any]]:
-    """Take the options that every wire has out of a request."""
+    """Separate the options of every wire from a request."""
     given = request.options
     extras = {name: given[name] for name in _EXTRAS if given.get(name) is not None} if given else {}
     if not extras:
@@ -82,7 +82,7 @@ def parted(request: AnyRequest) -> tuple[AnyRequest, Mapping[str, Any]]:
 
 
 def extended(request: HttpRequest, extras: Mapping[str, Any]) -> HttpRequest:
-    """Return a request with the options that every wire has."""
+    """Return a request with the options of every wire."""
     if not extras:
         return request
     body = request.body
@@ -99,13 +99,13 @@ def extended(request: HttpRequest, extras: Mapping[str, Any]) -> HttpRequest:
 
 
 def _written(query: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a query as the vendors' SDKs write them: `true` and `false`, and none for `None`."""
+    """Return the values of a query in the form of the vendors' SDKs: `true` and `false`; `None` is left out."""
     words = {name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()}
     return {name: value for name, value in words.items() if value is not None}
 
 
 def _started(order: Blocking) -> Future[Any]:
-    """Run work in a thread of its own, which ends with the process: the work cannot be stopped."""
+    """Run work in a daemon thread, since the work cannot be stopped."""
     from concurrent.futures import Future, InvalidStateError
 
     if isinstance(order, Awaited):
@@ -141,7 +141,7 @@ def worked(order: Blocking, call: CallContext) -> Any:
 
 
 async def aworked(order: Blocking, call: CallContext) -> Any:
-    """Do work that blocks beside the event loop, and return its result."""
+    """Do blocking work in a thread beside the event loop, and return its result."""
     import asyncio  # slow to import; a caller with a running loop has imported it
 
     future = _started(order)

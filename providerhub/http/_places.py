@@ -1,4 +1,4 @@
-"""The places that connections go to: hosts and ports, proxies, certificates, and the errors of connecting."""
+"""The targets of connections: hosts and ports, proxies, certificates, and the errors of connecting."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from providerhub._rules.mapping import is_shortage
 from providerhub._values.errors import ProviderConnectionError, ProviderError, ProviderTimeoutError, ShortageError, TLSError
 
 IDLE_LIMIT = 60.0
-"""Seconds. A connection that was idle for longer is not used again: a gateway on the way may have forgotten it without a word."""
+"""Seconds. A connection with a longer idle time is not used again, since a gateway may have dropped it silently."""
 
 
 NO_TLS = "the server there speaks no TLS; if that is right, begin the url with http://"
-"""The reason of a failure to secure a connection that no certificate mends."""
+"""The reason of a failed TLS connection that no certificate can fix."""
 
 _NO_TLS_REASONS = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}  # depends on the version of OpenSSL
 
@@ -36,7 +36,7 @@ def chosen_proxy(origin: str, proxies: Mapping[str, str]) -> str | None:
 
 
 def proxy_headers(proxy: str) -> dict[str, str]:
-    """Return the headers that a proxy gets, with the user name and the password of its address."""
+    """Return the headers for a proxy, with the user name and the password of its address."""
     parts = urlsplit(proxy)
     if parts.username is None:
         return {}
@@ -53,7 +53,7 @@ def tunnel_request(origin: str, proxy: str) -> bytes:
 
 
 def refused_tunnel(status: int) -> ProviderError | None:
-    """Return the error for a proxy that opens no tunnel; `None` for a status that means one."""
+    """Return the error of a proxy that opens no tunnel; `None` for a success status."""
     if 200 <= status < 300:
         return None
     fix = ": check the user name and the password in `proxies`" if status == 407 else ""

@@ -1,7 +1,7 @@
 """Opens a TCP connection to a host with several addresses, within one deadline for the look-up and all connects.
 
-RFC 8305, "Happy Eyeballs": the addresses are tried in turns of the families, each a moment after the one before it, and the first
-to connect wins. So an address that swallows packets costs a moment and not the whole phase.
+RFC 8305, "Happy Eyeballs": the addresses are tried in turns of the families, with a short delay between them, and the first
+connection wins. So an address that drops packets costs a short time, not the whole phase.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Address = tuple[Any, ...]
 """One entry of `socket.getaddrinfo`."""
 
 NEXT_ADDRESS = 0.25
-"""Seconds until the next address is tried beside the earlier ones (RFC 8305, section 8)."""
+"""Seconds until the next address is tried in parallel (RFC 8305, section 8)."""
 
 _LOOK = 0.05
-"""Seconds between two looks whether the call is aborted."""
+"""Seconds between two checks whether the call is aborted."""
 
 KEEP_ALIVE: tuple[tuple[int, int, int], ...] = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -36,12 +36,12 @@ KEEP_ALIVE: tuple[tuple[int, int, int], ...] = (
         if hasattr(socket, name)
     ),
 )
-"""Socket options. A gateway forgets a silent connection after a minute or more, and a model may think for longer: a probe after
-45 s keeps the way open, and finds a dead one within two minutes."""
+"""Socket options. A gateway drops a silent connection after a minute or more, and a model may think for longer. A probe after 45
+s keeps the connection open, and detects a dead connection within two minutes."""
 
 
 class Lookup(PromptThread):
-    """One look-up in a thread of its own, since the system's function has no timeout. Calls for the same host share it."""
+    """One look-up in a separate thread, since the system's function has no timeout. Calls for the same host share it."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(self._look_up, "providerhub-lookup")
@@ -75,16 +75,16 @@ class Lookup(PromptThread):
 
 
 _lookups: dict[tuple[str, int], Lookup] = {}
-"""The look-ups that run now. A name server that is silent so keeps one thread for each host, and not one for each call."""
+"""The running look-ups. So a silent name server blocks one thread for each host, not one for each call."""
 
 if hasattr(os, "register_at_fork"):  # absent on Windows
     os.register_at_fork(after_in_child=_lookups.clear)  # their threads run in the parent only
 
 
 def addresses_of(host: str, port: int, deadline: float, aborted: Callable[[], bool]) -> list[Address]:
-    """Look a host up, until `deadline` in seconds of `time.monotonic` or until `aborted` returns true: then there are none.
+    """Look up a host, until `deadline` in seconds of `time.monotonic` or until `aborted` returns true.
 
-    The families of the addresses take turns. Raises `OSError` for a host without one.
+    The families of the addresses take turns; empty after the deadline. Raises `OSError` for an unknown host.
     """
     if is_numeric(host):
         return looked_up(host.encode(), port)  # as bytes: for a text, Python imports the codec of names
@@ -125,7 +125,7 @@ def looked_up(host: str | bytes, port: int) -> list[Address]:
 
 
 class Race:
-    """Connects to several addresses at once. The end of its `with` block closes all sockets but the winner.
+    """Connects to several addresses at once. The end of its `with` block closes all sockets except the winner.
 
     Its `failure` is the error of the last address that failed.
     """
@@ -169,7 +169,7 @@ class Race:
         self._selector.close()
 
     def _begun(self, entry: Address) -> socket.socket | None:
-        """Begin to connect. Return the socket if it is connected already, as a loopback address may be."""
+        """Begin to connect. Return the socket if it is connected at once, as on loopback."""
         sock = None
         try:
             sock = socket.socket(*entry[:3])

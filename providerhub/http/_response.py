@@ -1,4 +1,4 @@
-"""Reads one response of HTTP/1.1 as its bytes come, without I/O, for both transports.
+"""Reads one HTTP/1.1 response from its bytes, without I/O, for both transports.
 
 A model's answer comes in chunks of a few hundred bytes. The standard library reads each chunk with three calls, and parses each
 head with the parser for e-mail. Together that costs more than all other work on an answer. Framing: RFC 9112, sections 2 to 7.
@@ -39,9 +39,9 @@ _SIZE = re.compile(rb"0*[0-9A-Fa-f]{1,16}")
 _BODILESS = frozenset({101, 204, 304})
 """Answers with these statuses have no body, even if their fields say so."""
 _PACKED = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi"})
-"""The content codings that pack a body; see IANA's registry of HTTP content codings."""
+"""The content codings with compression; see IANA's registry of HTTP content codings."""
 _LONGEST = 10**18
-"""A length of more digits counts as this: int() refuses numbers of some thousands of digits."""
+"""The value for a length with more digits, since int() refuses numbers with thousands of digits."""
 
 
 class Headers(dict[str, str]):

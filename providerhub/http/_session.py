@@ -1,4 +1,4 @@
-"""The connections of one event loop. They end with the loop, however it ends."""
+"""The connections of one event loop. They end with the loop in every case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported i
     from asyncio import AbstractEventLoop, Future, Task, TimerHandle
 
 CONNECTIONS = 4096
-"""The most connections of one client in each event loop. A further request waits for one, within the connect timeout."""
+"""The maximum connections of one client in each event loop. A further request waits, within the connect timeout."""
 
 
 AT_ONCE = 32
@@ -50,7 +50,7 @@ class Session:
         return self.loop is None or self.loop.is_closed()
 
     async def open(self, origin: str, proxy: str | None, tls: Any) -> Connection:
-        """Open a connection, once there is room for one; see `Opener.open`."""
+        """Open a connection when there is room; see `Opener.open`."""
         if self._room.locked() and (idle := next(filter(None, self._idle.values()), None)):  # to another service
             self.discard(idle.pop())
         self._waiting += 1
@@ -104,7 +104,7 @@ class Session:
         self._close_unused()
 
     def drop(self) -> None:
-        """Close the sockets and let go of the loop. Call this after the loop has ended."""
+        """Close the sockets and drop the loop. Call this after the loop has ended."""
         _open.discard(self)
         for connection in self._connections:
             transport = connection.transport
@@ -124,7 +124,7 @@ class Session:
         return 0.0 if self.loop is None else self.loop.time()
 
     def _clean(self) -> None:
-        """Close the connections that were idle for too long."""
+        """Close connections with a too long idle time."""
         self._cleaning = None
         for connections in self._idle.values():
             kept = [one for one in connections if one.is_idle and self._now() - one.since < IDLE_LIMIT]
@@ -152,7 +152,10 @@ class Session:
         await sleep(0)  # in which the transports end
 
     async def _kept(self) -> AsyncGenerator[None, None]:
-        """Keep the session until the loop ends: a loop that ends closes its open generators, and this one closes the session."""
+        """Keep the session until the loop ends.
+
+        At its end, a loop closes its generators, and this generator closes the session.
+        """
         try:
             yield
         finally:
@@ -204,11 +207,11 @@ class Turns:
 
 
 _open: set[Session] = set()
-"""The sessions of all clients. They are held here, so that the end of one is never left to the garbage collector."""
+"""The sessions of all clients, referenced here so that the garbage collector never ends one."""
 
 
 def drop_lost() -> None:
-    """Drop the sessions whose event loop was closed without its generators, as `loop.close()` alone does."""
+    """Drop the sessions whose event loop was closed without its generators, as by `loop.close()` alone."""
     for session in tuple(_open):
         if session.is_lost:
             session.drop()

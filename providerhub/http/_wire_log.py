@@ -20,12 +20,12 @@ _SECRET_HEADERS = frozenset({
 })  # fmt: skip
 
 _NAMES = ("access_token", "refresh_token", "id_token", "client_secret", "assertion")
-"""Fields of OAuth 2.0 (RFC 6749, RFC 7521) that hold credentials, some of which are known only after they were read."""
+"""Fields of OAuth 2.0 (RFC 6749, RFC 7521) with credentials, some of which are known only after the read."""
 
 _NAMED = "(?:{})".format("|".join(_NAMES))
 _FIELD = re.compile(rf"""({_NAMED}"\s*:\s*")(?:[^"\\]|\\.)*|({_NAMED}=)[^&\s"]+""")
 _OPEN = re.compile(rf"""{_NAMED}(?:"\s*(?::\s*(?:"(?:[^"\\]|\\.)*\\?)?)?|=[^&\s"]*)?\Z""")
-"""Such a field of JSON or of a form; and one whose value may go on."""
+"""Such a field of JSON or of a form; and a field with a possibly incomplete value."""
 
 _numbers = itertools.count(1)
 
@@ -47,7 +47,7 @@ def opened(path: str, provider: str) -> int:
 
 
 def written(secrets: Iterable[str]) -> list[str]:
-    """Return secrets in all forms in which a body or an address holds them, the longest first."""
+    """Return secrets in all forms of a body or an address, the longest first."""
     ways: tuple[Callable[[str], str], ...] = (
         str,
         quote_plus,
@@ -58,7 +58,7 @@ def written(secrets: Iterable[str]) -> list[str]:
 
 
 def unnamed(text: str) -> str:
-    """Return a text without the values of the fields of OAuth that hold credentials."""
+    """Return a text without the credentials in fields of OAuth."""
     return _FIELD.sub(r"\1\2***", text)
 
 
@@ -83,7 +83,7 @@ class ExchangeLog:
         self._write("answer", status=status, headers=self._shown(headers))
 
     def read(self, data: bytes) -> None:
-        """Write one read of the body. A text that may be the beginning of a secret waits for the next one."""
+        """Write one read of the body. A text that may be the beginning of a secret waits for the next read."""
         text = self._held + self._decode(data)
         if found := _OPEN.search(text):
             text, self._held = self._cleared(text[: found.start()]), found[0]
@@ -100,7 +100,7 @@ class ExchangeLog:
         self._write("error", error=self._cleared(f"{type(error).__name__}: {error}"))
 
     def end(self) -> None:
-        """Write that the answer was given back."""
+        """Write the end of the answer."""
         self._write("end", **({"data": self._cleared(self._held)} if self._held else {}))
 
     def _shown(self, headers: Mapping[str, str]) -> dict[str, str]:

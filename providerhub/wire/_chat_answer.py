@@ -1,4 +1,4 @@
-"""Reads one answer in the chat shape, whole or in chunks, and remembers what the meaning of a later chunk depends on."""
+"""Reads one answer in the chat shape, whole or in chunks, and keeps the state for later chunks."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FIRST = (None, 0, "0", "")
 """The values of `index` of the first choice."""
 
 REASONING = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
-"""The keys of a message under which services write the reasoning as a text."""
+"""The keys of a message with the reasoning as a text."""
 
 PADDING = frozenset({"obfuscation", "p"})
-"""Keys of random padding, which hides the length of a chunk's text."""
+"""Keys of random padding that hides the length of a chunk's text."""
 
 IDENTITY: Mapping[str, str] = {
     "id": "id", "model": "model", "created": "created", "system_fingerprint": "fingerprint", "service_tier": "tier",
     "provider": "served_by",
 }  # fmt: skip
-"""The keys that say who answers, which every chunk repeats, with the names of their details."""
+"""The keys that identify the answer, repeated in every chunk → the names of their details."""
 
 _ONCE = frozenset({"id", "created"})
 _TEXTS = frozenset({"id", "model"})
@@ -36,25 +36,25 @@ _TEXTS = frozenset({"id", "model"})
 TOP = frozenset({"choices", "usage", "object", "error", *PADDING})
 CHOICE = frozenset({"index", "delta", "message", "finish_reason", "usage", "text", "token_id", "error"})
 MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "token_id", *REASONING})
-"""The keys of an answer, a choice and a message that are read apart, or mean nothing."""
+"""The keys of an answer, a choice and a message that are read separately, or have no meaning."""
 
 _NAMES = {"timings": "timings", "time_info": "timings", "grounding_metadata": "grounding", "groundingMetadata": "grounding"}
 _SAFETY = frozenset({"prompt_filter_results", "content_filter_results", "content_filter_result", "prompt_annotations"})
 _SOURCES = frozenset({"citations", "search_results", "annotations", "web_search"})
 _RETURNED = frozenset({"reasoning_details", "thinking_blocks", "reasoning_opaque", "extra_content", "images"})
-"""Keys of a message that the service wants back with the next request."""
+"""Keys of a message that the service requires in the next request."""
 _THOUGHTS = frozenset({"text", "summary_text"})
 _STOPS = frozenset({"stop_reason", "matched_stop"})
-"""Keys of a choice under which vLLM and SGLang write the text of `stop` that ended the answer."""
+"""Keys of a choice in vLLM and SGLang with the text of `stop` that ended the answer."""
 _REASONS = {
     "function_call": "tool_calls", "tool_use": "tool_calls", "eos": "stop", "eos_token": "stop", "end_turn": "stop",
     "stop_sequence": "stop", "complete": "stop", "max_tokens": "length", "max_output_tokens": "length", "model_length": "length",
     **dict.fromkeys(("stop", "length", "tool_calls", "content_filter")),
     **dict.fromkeys(("sensitive", "safety", "recitation", "prohibited_content", "refusal"), "content_filter"),
 }  # fmt: skip
-"""The reasons that services write, in lower case, and the finish reason; `None` for the same word."""
+"""The reasons of services, in lower case → the finish reason; `None` for the same word."""
 _FAILURES = frozenset({"error", "network_error", "insufficient_system_resource", "function_call_filter"})
-"""Reasons of a failure that ends like an answer: Mistral's and Z.AI's, DeepSeek's, and Google's for a malformed call."""
+"""Finish reasons that mean a failure: of Mistral and Z.AI, of DeepSeek, and of Google for a malformed call."""
 
 
 class ChatAnswer:
@@ -69,12 +69,12 @@ class ChatAnswer:
         self._whole = whole
         self.calls = ToolCalls()
         self.reasoned: list[str] = []
-        """The texts of reasoning. A reader that yields some by itself appends them."""
+        """The texts of reasoning. A reader that yields reasoning itself appends it here."""
         self.thought_key = ""
         self.name: Any = None
-        """The identifier that the last chunk gave."""
+        """The identifier in the last chunk."""
         self.goes_on = False
-        """Whether a chunk came that says more of the message, without a role."""
+        """Whether a chunk without a role has continued the message."""
         self._halves = Halves()
         self._by_delta = False
         self._finish: str | None = None
@@ -87,7 +87,7 @@ class ChatAnswer:
         self._choices: dict[object, Any] = {}
 
     def pieces(self, chunk: Mapping[str, Any]) -> Iterator[Piece]:
-        """Read a chunk or the whole answer. `Finish` is among its pieces if it gives a reason for the first time."""
+        """Read a chunk or the whole answer. The pieces include `Finish` at the first finish reason."""
         try:
             refuse_error(chunk)
             choice = self._first(chunk.get("choices") or ())
@@ -105,7 +105,7 @@ class ChatAnswer:
             raise shape_error("a value that is nested too deeply", chunk.keys()) from None
 
     def end(self) -> Iterator[Piece]:
-        """Give the pieces that were held back, citations, details, and the turn that goes back."""
+        """Yield the held-back pieces, citations, details, and the turn for the next request."""
         yield from self._halves.rest()
         if len(self.calls):
             yield from self.calls.flush()
@@ -123,7 +123,7 @@ class ChatAnswer:
             yield Turn({"role": "assistant", **turn})
 
     def _to_return(self) -> dict[str, Any]:
-        """Return the fields of the message that goes back, beside those that every message has."""
+        """Return the special fields of the message for the next request."""
         turn = dict(self._turn)
         if not len(self.calls):
             return turn
@@ -135,7 +135,7 @@ class ChatAnswer:
         return turn
 
     def _refuse_another(self, name: Any, delta: Any) -> None:
-        """Refuse a second answer in one stream. It has another identifier, and a role again, which the first did not repeat."""
+        """Refuse a second answer in one stream. It has another identifier and a role, which the first answer did not repeat."""
         delta = delta if isinstance(delta, dict) else {}
         role = delta.get("role")
         if role and self.goes_on and name and name != self.name:
@@ -157,7 +157,7 @@ class ChatAnswer:
                 self._keep(key, value)
 
     def _keep(self, key: str, value: Any) -> None:
-        """Keep a value beside the answer, which a later one replaces."""
+        """Keep a detail of the answer. A later value replaces an earlier one."""
         if key in _SAFETY:
             self._safety[key] = {**self._safety.get(key, {}), **value} if isinstance(value, dict) else value
         elif key in _SOURCES and not isinstance(value, dict):
@@ -183,7 +183,7 @@ class ChatAnswer:
         return found
 
     def _of_another(self, choice: Mapping[str, Any]) -> None:
-        """Keep a further answer to the same request, which an option such as `n` asked for."""
+        """Keep a further answer to the same request, as for the option `n`."""
         index = choice.get("index")
         index = index if isinstance(index, int | str) and index not in FIRST else len(self._choices) + 1
         known = self._choices.get(index, {"index": index})
@@ -219,7 +219,7 @@ class ChatAnswer:
             yield Finish(reason, None if said == reason else said)
 
     def _message(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the part of a choice that says something new: a whole message behind the pieces of it does not."""
+        """Return the new part of a choice. A whole message after its pieces is not new."""
         delta, message = choice.get("delta") or {}, choice.get("message") or {}
         for part in (delta, message):
             if not isinstance(part, dict):
@@ -253,7 +253,7 @@ class ChatAnswer:
             yield from self._of_message_more(message)
 
     def _of_message_more(self, message: Mapping[str, Any]) -> Iterator[Piece]:
-        """Read the fields of a message beside its text and its reasoning."""
+        """Read the fields of a message other than its text and its reasoning."""
         if refusal := message.get("refusal"):
             yield RefusalDelta(self._halves.text("refusal", str(refusal)))
         called = message.get("tool_calls") or ()
@@ -341,7 +341,7 @@ class ChatAnswer:
         place[name] = [*known, *(one for one in value or () if one not in known)] if isinstance(known, list) else value
 
     def _returned_part(self, part: Mapping[str, Any]) -> None:
-        """Keep a part of the content that goes back before the text."""
+        """Keep a part of the content that comes before the text in the next request."""
         *before, text = self._turn.get("content") or [{"type": "text"}]
         key = "summary" if "summary" in part else "thinking"
         inner = part.get(key)
@@ -360,12 +360,12 @@ class ChatAnswer:
 
     @property
     def waits(self) -> bool:
-        """Whether a half of a character is held back, so that the next text has to be joined to it."""
+        """Whether half of a character is held back for the next text."""
         return bool(self._halves.held)
 
 
 def refuse_error(chunk: Mapping[str, Any], refusal: Callable[[bytes], ProviderError] | None = None) -> None:
-    """Raise if a chunk or answer is an error, or a choice in it. `refusal` makes the error of the chunk as JSON."""
+    """Raise an error if a chunk, an answer or its choice is an error. `refusal` makes the error from the chunk as JSON."""
     error = chunk.get("error")
     choices, groq = chunk.get("choices"), chunk.get("x_groq")
     for part in (groq, *(choices if isinstance(choices, list) else ())):
@@ -383,12 +383,12 @@ def refuse_error(chunk: Mapping[str, Any], refusal: Callable[[bytes], ProviderEr
 
 
 def _tells(message: Mapping[str, Any]) -> bool:
-    """Return whether a message or a delta says more than its role."""
+    """Return whether a message or a delta has more than its role."""
     return any(name not in {"role", "token_id"} and says(value) for name, value in message.items())
 
 
 def _logprobs(value: Any) -> Iterator[Piece]:
-    """Give the entries of the log probabilities, as the service wrote them."""
+    """Return the entries of the log probabilities in the service's form."""
     if isinstance(value, dict) and any(isinstance(value.get(name), list) for name in ("content", "refusal")):
         for name, key in (("logprobs", "content"), ("refusal_logprobs", "refusal")):
             if value.get(key):
@@ -398,7 +398,7 @@ def _logprobs(value: Any) -> Iterator[Piece]:
 
 
 def _thoughts(parts: list[Any]) -> list[Any]:
-    """Join the texts of thinking that came in pieces."""
+    """Join the pieces of thinking."""
     found: list[Any] = []
     for part in parts:
         texts = [one.get("text") for one in (*found[-1:], part) if isinstance(one, dict) and one.get("type") in _THOUGHTS]

@@ -17,7 +17,7 @@ _TEXT = ("content", "snippet", "text", "quote", "cited_text")
 
 
 def citations_of(sources: Mapping[str, Any]) -> Iterator[Citation]:
-    """Read the sources of an answer. A source that two lists name is given once, with what the fuller list says."""
+    """Read the sources of an answer. A source in two lists is returned once, with the data of the fuller list."""
     told: set[str] = set()
     for key in ("annotations", "search_results", "web_search", "citations"):
         found = sources.get(key)
@@ -63,12 +63,12 @@ def image_of(said: Any) -> Media:
 
 
 def sound_type(base64: str) -> str | None:
-    """Return the media type of a sound by its first bytes in base64; `None` for samples without a head."""
+    """Return the media type of a sound by its first bytes in base64; `None` for raw samples."""
     return next((kind for begin, kind in _SOUNDS.items() if base64.startswith(begin)), None)
 
 
 def thinking_of(part: Mapping[str, Any]) -> str | None:
-    """Return the text of a part of thinking, as Mistral and Databricks write it; `None` for another part."""
+    """Return the text of a part of thinking of Mistral or Databricks; `None` for another part."""
     kind = part.get("type")
     inner = part.get("summary" if kind == "reasoning" else "thinking")
     if kind not in {"thinking", "reasoning"} or not isinstance(inner, str | list):
@@ -80,7 +80,7 @@ def thinking_of(part: Mapping[str, Any]) -> str | None:
 
 
 def detail_of(said: Any) -> str | None:
-    """Return the text of an entry of `reasoning_details`, for services that write the reasoning nowhere else; else `None`."""
+    """Return the text of an entry of `reasoning_details`, for services with reasoning only there; else `None`."""
     texts = (said.get("text"), said.get("summary")) if isinstance(said, dict) else ()
     return next((text for text in texts if text and isinstance(text, str)), None)
 

@@ -1,4 +1,4 @@
-"""Writes a request in the OpenAI chat shape, and takes out of its conversation what other wires have added."""
+"""Writes a request in the OpenAI chat shape, without parts of other wires in the conversation."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from providerhub._values import Request
 
 UNWANTED = frozenset({"turn", "is_error"})
-"""Keys of a message that no service of this wire knows."""
+"""Keys of a message that are unknown to every service of this wire."""
 
 _FIELDS = ("temperature", "top_p", "max_tokens", "tools", "parallel_tool_calls", "response_format", "seed")
 _PLAIN = frozenset({"role", "content", "name"})
 _FOREIGN = frozenset({"redacted_thinking", "tool_use", "server_tool_use"})
 _TEXT = {"type": "text"}
 _LOW, _MEDIUM = 2048, 8192
-"""The most tokens of reasoning that count as low and as medium effort."""
+"""The maximum tokens of low and of medium effort."""
 
 
 def reasoning_effort(reasoning: str | int) -> dict[str, Any]:
-    """Return the field that asks for reasoning, as OpenAI and most servers know it.
+    """Return the field of OpenAI and most servers that asks for reasoning.
 
     Args:
         reasoning: A word, sent unchanged; or tokens, which become the nearest word: 0 `"none"`, up to 2,048 `"low"`, up to 8,192
@@ -76,10 +76,10 @@ def request_body(
 
 
 def conversation(messages: Iterable[Mapping[str, Any]], unwanted: frozenset[str] = UNWANTED) -> list[Mapping[str, Any]]:
-    """Return a conversation as this wire can carry it, without the `unwanted` keys.
+    """Return a conversation in the form of this wire, without the `unwanted` keys.
 
-    A turn of the same service is put in place of its message. Arguments of tool calls become JSON text. Blocks of other wires
-    are left out. Images in the result of a tool stand in a user's message behind the results, since a tool's message takes text.
+    A turn of the same service replaces its message. Arguments of tool calls become JSON text. Blocks of other wires are left out.
+    Images in the result of a tool move to a user message after the results, since a tool's message holds only text.
     """
     found: list[Mapping[str, Any]] = []
     beside: list[Any] = []  # parts of tools' results that a tool's message cannot hold
@@ -117,7 +117,7 @@ def _message(message: Mapping[str, Any], unwanted: frozenset[str]) -> dict[str, 
 
 
 def _with_turn(message: Mapping[str, Any], turn: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message with what only its service has said of it. The texts and calls are those of the message."""
+    """Return a message with the fields of its service's turn. The texts and calls come from the message."""
     merged = {**message, **turn}
     content = turn.get("content")
     if isinstance(content, list):
@@ -142,7 +142,7 @@ def _without(fields: Mapping[str, Any], unwanted: frozenset[str]) -> dict[str, A
 
 
 def _is_foreign(part: Any) -> bool:
-    """Return whether a part of the content belongs to another wire. Mistral's thinking is a list; that of Claude is a text."""
+    """Return whether a part of the content belongs to another wire. Mistral's thinking is a list, Claude's is a text."""
     kind = part.get("type") if isinstance(part, Mapping) else None
     return kind in _FOREIGN or (kind == "thinking" and not isinstance(part.get("thinking"), list))
 
@@ -159,7 +159,7 @@ def _with_text(call: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _result(content: list[Any], identifier: object) -> tuple[Any, list[Any]]:
-    """Return the texts of a tool's result, and the other parts with a text that says where they belong."""
+    """Return the texts of a tool's result, and its other parts with a text that names the call."""
     texts = [part for part in content if isinstance(part, Mapping) and part.get("type") == "text"]
     parts = [part for part in content if part not in texts]
     if not parts:
@@ -169,9 +169,9 @@ def _result(content: list[Any], identifier: object) -> tuple[Any, list[Any]]:
 
 
 def with_call_ids(messages: Sequence[Mapping[str, Any]], pattern: str, length: int) -> list[Mapping[str, Any]]:
-    """Return a conversation whose tool calls have identifiers that a service takes, the same in each call and its result.
+    """Return a conversation with valid identifiers of tool calls, equal in call and result.
 
-    One that matches the pattern as a whole stays. The others get `length` letters and digits, at most 40.
+    An identifier that matches the whole pattern stays. Others are replaced by `length` letters and digits, at most 40.
     """
 
     def fitting(identifier: object) -> str:

@@ -1,4 +1,4 @@
-"""Joins the halves of a character, which some services write as two escapes of JSON, and cut apart into two pieces of a text."""
+"""Joins the halves of a character that some services write as two JSON escapes in two pieces of a text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAKERS: Mapping[object, Callable[[str], Piece]] = {"text": str, "reasoning": Re
 
 
 class Halves:
-    """The halves that wait for the rest of their character: those of the text, the reasoning, the refusal and each tool call."""
+    """The halves that wait for the rest of their character: of the text, the reasoning, the refusal and each tool call."""
 
     __slots__ = ("held",)
 
@@ -21,7 +21,7 @@ class Halves:
         self.held: dict[object, str] = {}
 
     def text(self, channel: object, text: str) -> str:
-        """Return a text with the half before it. If the text ends with the first half of a character, that is held back."""
+        """Return a text with the waiting half before it. Hold back the first half of a character at its end."""
         if text.isascii() and not self.held:
             return text
         half = self.held.pop(channel, "")
@@ -33,7 +33,7 @@ class Halves:
         return text
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Give the pieces with whole characters."""
+        """Yield the pieces with whole characters."""
         for piece in pieces:
             if isinstance(piece, str):
                 if text := self.text("text", piece):
@@ -49,7 +49,7 @@ class Halves:
                 yield piece
 
     def rest(self) -> Iterator[Piece]:
-        """Give the halves whose character has no end."""
+        """Yield the halves without a second half."""
         for channel, half in self.held.items():
             make = _MAKERS.get(channel)
             yield make(half) if make is not None else ToolCallDelta(channel, arguments=half)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from providerhub._values.errors import ProtocolError
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """Parse one JSON object. The one entry of a list is taken if it is an error, since Google writes errors so.
+    """Parse one JSON object. If a list has one entry, an error, return this entry, since Google writes errors so.
 
     Args:
         data: The object as bytes. Invalid UTF-8 is replaced by U+FFFD.
@@ -38,7 +38,7 @@ def parse(data: bytes) -> dict[str, Any]:
 
 
 def _scanned(data: bytes) -> Any:
-    """Parse JSON by the step of `json.loads` that does the work; the steps around it take as long for a chunk of a stream."""
+    """Parse JSON with the scanner of `json.loads` only; its other steps double the time for a chunk."""
     text = data.decode()
     found, end = _scan(text, 0)
     return found if end == len(text) else None
@@ -53,7 +53,7 @@ _unread: tuple[type[Exception], ...] = (ValueError, RecursionError, StopIteratio
 def prepare_stream() -> None:
     """Parse with msgspec from now on, if the extra `fast` is installed. Its import costs more than it saves in one short answer.
 
-    It gives the values that `json` gives, and refuses what is not strict JSON, which `json` then reads.
+    It returns the same values as `json`, and refuses JSON that is not strict, which `json` then reads.
     """
     global _decode, _unread  # noqa: PLW0603 -- one parser for the process
     with suppress(ImportError):
@@ -65,7 +65,7 @@ def prepare_stream() -> None:
 
 
 def _with_long_numbers(data: bytes) -> Any:
-    """Parse again, with floats for whole numbers that are too long for `int`. Such numbers are valid JSON, and never read."""
+    """Parse again, with floats for whole numbers that are too long for `int`. Such numbers are valid JSON, but never used."""
     try:
         return json.loads(data.decode(errors="replace"), parse_int=_number)
     except (ValueError, RecursionError):

@@ -16,14 +16,14 @@ def shape_error(where: str, value: object) -> ProtocolError:
 
 
 def says(value: object) -> bool:
-    """Return whether a value says something. Null, an empty text, list or mapping, and a mapping of such values do not."""
+    """Return whether a value is not empty. Null, an empty text, list or mapping, and a mapping of such values are empty."""
     if value:
         return not isinstance(value, dict) or any(map(says, value.values()))
     return isinstance(value, int | float)
 
 
 def joined(old: Any, new: Any) -> Any:
-    """Join a streamed value to what has come of it; `None` for nothing.
+    """Join a streamed value to its earlier part, or to `None`.
 
     Texts are appended, mappings are joined key by key, and the entries of lists by their `index`, if they have one.
     """
@@ -55,7 +55,7 @@ def _lists(old: list[Any], new: list[Any]) -> list[Any]:
 
 
 def blocks_joined(old: list[Any], new: list[Any]) -> list[Any]:
-    """Join a list of streamed blocks of reasoning, whose texts come in pieces and whose signature comes last."""
+    """Join a list of streamed blocks of reasoning. Their texts come in pieces, and their signature comes last."""
     blocks = list(old)
     for block in new:
         if blocks and _continues(blocks[-1], block):

@@ -1,4 +1,4 @@
-"""The tool calls of one answer in the chat shape: finds the call of each entry, and cleans what servers do wrongly."""
+"""The tool calls of one answer in the chat shape: finds the call of each entry, and corrects mistakes of servers."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class ToolCalls:
 
     @property
     def extras(self) -> list[dict[str, Any]]:
-        """The further fields of each call, beside identifier, name and arguments; empty if no call has any."""
+        """The further fields of each call, other than identifier, name and arguments; empty if no call has any."""
         return [call.extra for call in self._calls] if any(call.extra for call in self._calls) else []
 
     def pieces(self, entry: Any, joined_text: Callable[[object, str], str], *, whole: bool) -> Iterator[ToolCallDelta]:
         """Read one entry of `tool_calls`. Yield at most one piece of a call.
 
-        `joined_text` joins a text of a channel to what was held back of it. `whole`: the entry stands in a whole answer.
+        `joined_text` joins a text of a channel to its held-back part. `whole`: the entry is in a whole answer.
         """
         found = _read(entry)
         if found is None:
@@ -61,7 +61,7 @@ class ToolCalls:
         yield from self._told(call, found, joined_text, whole=whole)
 
     def flush(self) -> Iterator[ToolCallDelta]:
-        """Yield the arguments that were held back. Call this when the answer ends."""
+        """Yield the held-back arguments. Call this at the end of the answer."""
         for call in self._calls:
             if call.held:
                 call.held = False
@@ -162,7 +162,7 @@ class _Entry:
 
 
 def _read(entry: Any) -> _Entry | None:
-    """Read an entry; `None` for one that says nothing, since some services write every field of the shape."""
+    """Read an entry; `None` for an empty entry, since some services write every field of the shape."""
     if not isinstance(entry, dict):
         raise shape_error("tool_calls", entry)
     kind = "custom" if entry.get("custom") and not entry.get("function") else "function"

@@ -19,13 +19,14 @@ from providerhub.wire.json_frames import BLANK
 from providerhub.wire.sse import SSEDecoder
 
 _EARLY = 65536
-"""Bytes. A whole answer up to this size is parsed before its end: the service may leave the connection open after an error."""
+"""Bytes. A whole answer up to this size is parsed before its end, since a service may leave the connection open after an
+error."""
 
 _PATIENCE = 16
-"""Frames of a stream until a faster parser is imported, which a short stream need not wait for."""
+"""Frames of a stream until a faster parser is imported, so that a short stream need not wait for the import."""
 
 _KEPT_BLANK = 16
-"""Bytes of white space before an answer that are kept until the first other byte."""
+"""The kept bytes of white space before an answer."""
 
 _BACKSLASH = 0x5C
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB]").search
@@ -292,13 +293,13 @@ class JsonReading(Reading):
             return {"error": {"message": data.decode(errors="replace")}}
 
     def _refuse_line(self, text: bytes) -> None:
-        """Raise if one of the lines outside of frames begins an error object."""
+        """Raise an error if one of the lines outside frames begins an error object."""
         at = (b"\n" + text).find(b"\n{")
         if at >= 0:
             self.refuse_first(text[at:])
 
     def _framed(self, data: bytes) -> bytes:
-        """Return the bytes to cut into frames; none while the answer is one object, or may be."""
+        """Return the bytes to cut into frames; empty while the answer is, or may be, one object."""
         if self._begin is not None:
             data = self._begin + data
             begin = data.lstrip(BLANK)
@@ -319,7 +320,7 @@ class JsonReading(Reading):
         return b""
 
     def _parsed_early(self, data: bytes | bytearray) -> dict[str, Any] | None:
-        """Parse an answer that may be one object, before its end. Raise if it is an error."""
+        """Parse an answer that may be one object, before its end. Raise an error if it is an error."""
         if not 0 < len(data) <= _EARLY or not data.rstrip(BLANK).endswith((b"}", b"]")):
             return None
         try:
@@ -330,7 +331,7 @@ class JsonReading(Reading):
         return found
 
     def _cut(self, feed: Callable[[bytes], Sequence[Any]], data: bytes) -> Sequence[Any]:
-        """Cut bytes into frames. Note the first ones."""
+        """Cut bytes into frames. Remember the first frames."""
         try:
             frames = feed(data)
         except ValueError as error:
@@ -346,7 +347,7 @@ class JsonReading(Reading):
         self.linger = self.trailing
 
     def _checked(self, data: bytes) -> None:
-        """Look at what a read has left behind: the framing's end mark, or a line outside of frames."""
+        """Check the framing after a read: its end mark, or a line outside frames."""
         framing = self._framing
         if framing.done:
             self.done = True
@@ -399,7 +400,7 @@ class JsonReading(Reading):
 
 
 def _pieces(found: Iterable[Piece], method: Callable[..., Iterable[Piece]]) -> Iterable[Piece]:
-    """Return the pieces that a method gave; refuse a value whose letters or keys would be taken for them."""
+    """Return the pieces of a method; refuse a text or a mapping, whose letters or keys would count as pieces."""
     if isinstance(found, str | Mapping) or not isinstance(found, Iterable):
         fix = f"yield each piece, or return a list of them{awaited(found)}"
         raise PluginError(f"{method.__qualname__}() returned {type(found).__name__}; {fix}")
@@ -407,7 +408,7 @@ def _pieces(found: Iterable[Piece], method: Callable[..., Iterable[Piece]]) -> I
 
 
 def awaited(found: object) -> str:
-    """Return the rest of a sentence about an asynchronous method in place of a plain one; empty for another object."""
+    """Return the end of a message about a wrongly asynchronous method; empty for another object."""
     if not hasattr(found, "__anext__") and not hasattr(found, "__await__"):
         return ""
     close = getattr(found, "close", None)

@@ -90,7 +90,7 @@ class ServerSentEvent(NamedTuple):
 
 
 class ErrorData(bytes):
-    """The data of an event of type `error`. It is an error, even if its shape is not that of one."""
+    """The data of an event of type `error`. It is an error in any shape."""
 
 
 def _payload(data: bytes, name: str) -> bytes:
@@ -376,7 +376,7 @@ class SSEDecoder(Framing):
 
 
 def _checked(name: str, maximum: int | None) -> int:
-    """Check a limit, and replace `None` by a number that no stream reaches."""
+    """Check a limit, and replace `None` by an unreachable number."""
     if maximum is None:
         return sys.maxsize
     if maximum < 1:
