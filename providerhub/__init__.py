@@ -1,7 +1,7 @@
 """Call many language-model providers through one function, with a retry chain that is honest about failure.
 
-The public names stand in `_exports`, and are imported when the first of its names is asked for (PEP 562): the command line's
-help and completion import this package too, and need none of them. Type checkers read `__init__.pyi`.
+`_exports` holds the public names, and is imported when a public name is first used (PEP 562): the command line's help and
+completion import this package, but need no public name. Type checkers read `__init__.pyi`.
 """
 
 from importlib import import_module as _import_module

@@ -33,6 +33,10 @@ PHRASES = {
     r"(?<!there\s)(?:is|are|was|were) no(?! (?:longer|more than|later than|less than)\b)": "say 'is not a' or 'has no'",
     r"it is that|what it is|who it is|who has it|whose it is|which it is": "name the thing",
     r"but for|lest|merely|anew": "say 'except', 'so that ... not', 'only', 'again'",
+    r"outrank(?:s|ed|ing)?": "say 'takes precedence over'",
+    r"in mid-\w+": "say 'in the middle of'",
+    r"(?:where|when|if) it is due|as it has come": "say 'if necessary', 'so far'",
+    r"not under (?=\d)": "say 'at least'",
     r"(?-i:What|Who)\b(?![^.?!]*\?)": SUBJECT,
 }
 ALLOWED: dict[tuple[str, str], str] = {}

@@ -184,12 +184,12 @@ class Replay:
             ending(self.completion)
 
     def close(self) -> None:
-        """Nothing is under way or lost."""
+        """Nothing is running or lost."""
 
     refuse_lost = close
 
     async def aclose(self) -> None:
-        """Nothing is under way."""
+        """Nothing is running."""
 
 
 def events_of(answer: Completion) -> Iterator[Event]:

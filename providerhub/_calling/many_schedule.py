@@ -159,7 +159,7 @@ class Gates:
         return next((gate.shut for gate in self.gates.values() if gate.shut is not None), None)
 
     def delay(self, row: Row, now: float) -> float | None:
-        """The seconds for which a row must not be sent: infinite while a probe is under way, `None` for a row to send now."""
+        """The seconds for which a row must not be sent: infinite during a probe, `None` for a row to send now."""
         key = _model(row)
         gate = self.gates.get(key)
         if gate is not None:

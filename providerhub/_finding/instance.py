@@ -126,7 +126,7 @@ class ProviderObjects:
         return self._shared if loop is None or self._has_astream is False else self._per_loop.get(loop)
 
     def _made(self, loop: object | None) -> Provider | None:
-        """A new object; `None` when the configuration has changed meanwhile. Call this with `_making` held."""
+        """A new object; `None` if the configuration has changed in the meantime. Call this with `_making` held."""
         config = self._config
         made = _create(config, self._info)
         has_astream = callable(getattr(made, "astream", None))

@@ -122,7 +122,7 @@ def run_all(jobs: Sequence[Job], seconds: float) -> None:
 
 
 async def arun_all(jobs: Sequence[Job], seconds: float) -> None:
-    """`run_all` under asyncio: the event loop goes on meanwhile."""
+    """`run_all` under asyncio, without blocking the event loop."""
     import asyncio  # slow to import; a running loop has imported it already
 
     wait = _Wait(jobs, seconds)

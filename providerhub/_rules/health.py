@@ -26,7 +26,7 @@ SHORT_STALL = 2.0  # seconds of silence below which an attempt that lost a race 
 
 
 class Breaker:
-    """A circuit breaker: closed, open, or half-open with one probe under way. The caller holds a lock."""
+    """A circuit breaker: closed, open, or half-open with one running probe. The caller holds a lock."""
 
     def __init__(self, rules: BreakerRules) -> None:
         self._rules = rules

@@ -152,7 +152,7 @@ class Settings(Value):
             raise ConfigurationError(f"{self.origins[name]}: {message}" if name in self.origins else message)
 
     def __getstate__(self) -> dict[str, Any]:
-        # The environment outranks these two defaults. A pickle must not turn them into values that were given.
+        # The environment takes precedence over these two defaults. A pickle must not turn them into given values.
         state = Value.__getstate__(self)
         return {name: state[name] for name in state if not self._is_default(name)}
 

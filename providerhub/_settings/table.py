@@ -24,7 +24,7 @@ class Key(NamedTuple):
     path: str  # the dotted name; `*` stands for a name of the user's own
     kind: str  # the kind of value, a key of `KINDS`
     default: str = ""  # the default value, as TOML; empty when the key has none
-    env: str = ""  # the environment variable that outranks the key
+    env: str = ""  # the environment variable, with precedence over the key
     choices: tuple[str, ...] = ()  # the only values that the key may have; empty for any
 
 

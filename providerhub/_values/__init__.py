@@ -1,7 +1,7 @@
-"""The value classes, the error tree and the provider protocol: everything that the other layers speak about.
+"""The value classes, the error tree and the provider protocol: the common vocabulary of the other layers.
 
-All names here are public: users import them from `providerhub`. Each module is imported when the first of its names is asked for
-(PEP 562), since a usual call needs half of them, and the command line's help none. Type checkers read `__init__.pyi`.
+All names here are public: users import them from `providerhub`. Each module is imported when one of its names is first used (PEP
+562): a usual call needs half of the modules, and the command line's help needs none. Type checkers read `__init__.pyi`.
 """
 
 import sys as _sys

@@ -81,7 +81,7 @@ def set_(*, provider: str, in_file: bool, as_json: bool) -> None:
     screen.told(f"The key is in {place}; {where} names that place.", document, as_json=as_json)
     name = variable(setting, provider, view.plugin)
     if os.environ.get(name):
-        screen.line(f"Warning: the environment variable {name} is set and outranks it; unset it to use the new key.", err=True)
+        screen.line(f"Warning: the environment variable {name} takes precedence; unset it to use the new key.", err=True)
 
 
 @keys.command()

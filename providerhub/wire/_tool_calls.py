@@ -18,11 +18,10 @@ _NO_ID = (None, "", "null")
 class ToolCalls:
     """The tool calls of one answer.
 
-    Of a whole answer, each entry is a call. In a stream, an entry with another `index` is another call, even if both have the
-    same identifier.
-    An entry with a name begins a new call if it has no index, or an identifier that differs from the one of its index, unless it
-    names the same function, whose arguments are not complete. If the arguments of a call are a complete object and more come, a
-    new call begins. An entry without a name, an index and a known
+    In a whole answer, each entry is a call. In a stream, an entry with another `index` is another call, even if both have the
+    same identifier. An entry with a name begins a new call if it has no index, or if the identifier differs from the earlier one
+    of its index. It continues the call if it names the same function and the arguments are not complete. If the arguments of a
+    call are a complete object and more arguments come, a new call begins. An entry without a name, an index and a known
     identifier continues the last call. Empty entries and exact repeats are ignored.
     """
 

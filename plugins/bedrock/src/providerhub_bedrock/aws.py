@@ -38,7 +38,7 @@ _STATUSES: Mapping[str, int] = {
 def status_of(name: str) -> int:
     """Return the HTTP status for an exception inside a stream, as for the same failure before a stream; 200 if unknown.
 
-    Its `originalStatusCode` is that of the model's host, and no verdict on the caller's request or key.
+    Its `originalStatusCode` comes from the model's host, and tells nothing about the caller's request or key.
 
     Args:
         name: The exception's type.

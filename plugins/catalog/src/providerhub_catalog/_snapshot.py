@@ -97,7 +97,7 @@ class Snapshot:
 
 @cache
 def snapshot() -> Snapshot:
-    """The newer one of the packaged snapshot and the one that `providerhub catalog --refresh` wrote. Read once."""
+    """The newer snapshot: the packaged one, or the one from `providerhub catalog --refresh`. Read once."""
     packaged, own = Snapshot(Path(__file__).with_name(NAME).read_text("utf-8")), Snapshot(_own())
     return own if own.date > packaged.date else packaged
 

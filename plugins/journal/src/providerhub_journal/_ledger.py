@@ -41,7 +41,7 @@ class Refusal(NamedTuple):
     Args:
         claim: The amount that was wanted of it.
         spent: The amount that it has spent.
-        reserved: The amount that calls under way have reserved.
+        reserved: The amount that running calls have reserved.
     """
 
     claim: Claim
@@ -109,7 +109,7 @@ class Ledger:
         return None
 
     def settle(self, lease: str, claims: Sequence[Claim], spent: int) -> None:
-        """Replace a reservation by what was spent, also one that has ended meanwhile. A second call does nothing.
+        """Replace a reservation by its cost, even if it has already ended. A second call does nothing.
 
         Args:
             lease: The name of the reservation.

@@ -1,7 +1,7 @@
 """The ledger of budgets, for the plugin `providerhub-journal` with `[journal] ledger = "shared"`.
 
-A budget is a hash: the amounts that are spent and reserved, and that of each reservation. A sorted set beside it has the ends of
-the reservations. Each method is one script, so one atomic step. Times are those of the server's clock.
+A budget is a hash with the spent and reserved amounts, and the amount of each reservation. A sorted set has the ends of the
+reservations. Each method is one script, and so one atomic step. Times come from the server's clock.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RedisLedger:
         return (claims[place - 1], int(spent), int(reserved)) if place else None
 
     def settle(self, lease: str, claims: Sequence[Any], spent: int, currency: str = "USD") -> None:
-        """Replace a reservation by the amount that was spent. One that has ended meanwhile is settled too.
+        """Replace a reservation by its cost, even if it has already ended.
 
         A second call does nothing.
 

@@ -112,7 +112,7 @@ class Server:
         return [one if isinstance(one, Exception) else _found(one) for one in found]
 
     def keep(self, lanes: Iterable[tuple[str, int]]) -> None:
-        """Have so many calls at once in each lane from now on, until the lease ends."""
+        """Set the number of calls at once in each lane, until the lease ends."""
         pipe, end = self._client.pipeline(transaction=False), self._now() + LEASE
         for name, count in lanes:
             calls, leases = f"{self._prefix}{name}:calls", f"{self._prefix}{name}:leases"

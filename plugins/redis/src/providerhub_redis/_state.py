@@ -41,8 +41,8 @@ _stores: weakref.WeakSet[RedisState] = weakref.WeakSet()
 class RedisState:
     """Shared state in a Redis or Valkey server. A hub makes one for an address such as `redis://127.0.0.1:6379/0`.
 
-    While the server does not answer, the hub works with the records of its own process. One line in the log says so, and one
-    says when the server answers again; then the process tells the others what it learned meanwhile, and hears what they did.
+    While the server does not answer, the hub uses the records of its own process. The log has one line then, and one line when
+    the server answers again. The processes then exchange the facts of the meantime.
 
     Args:
         shared: The address and the namespace. The address may have the query parameters of redis-py's `from_url`, such as
