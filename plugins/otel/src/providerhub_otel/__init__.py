@@ -1,7 +1,7 @@
 """OpenTelemetry for providerhub: a span for each call, a client span for each attempt, and metrics.
 
-The plugin uses the API of OpenTelemetry alone. The program sets up the SDK and its exporters; without an SDK nothing is recorded.
-The hook plugin is loaded as soon as the distribution is installed.
+The plugin uses only the API of OpenTelemetry. The program configures the SDK and its exporters; without an SDK nothing is
+recorded. The hook plugin is loaded if the distribution is installed.
 """
 
 from __future__ import annotations

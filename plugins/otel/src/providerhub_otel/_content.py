@@ -1,4 +1,4 @@
-"""The content of a call as the attributes that the conventions have for it: JSON texts."""
+"""The content of a call as attributes of the conventions: JSON texts."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ PROVIDERS: Mapping[str, str] = {
     "azure": "azure.ai.openai", "bedrock": "aws.bedrock", "gemini": "gcp.gemini", "mistral": "mistral_ai",
     "moonshot": "moonshot_ai", "vertex": "gcp.vertex_ai", "watsonx": "ibm.watsonx.ai", "xai": "x_ai",
 }  # fmt: skip
-"""Plugin → the value of `gen_ai.provider.name`, where it is not the plugin's own name."""
+"""Plugin → the value of `gen_ai.provider.name`, if it differs from the plugin's name."""
 
 
 class Names(NamedTuple):
@@ -31,11 +31,11 @@ class Names(NamedTuple):
 
     Args:
         version: The version of the conventions.
-        schema: The address of the schema; `None` where no release has one.
+        schema: The address of the schema; `None` without a release.
         duration: The metric of the seconds of an operation.
         first_chunk: The metric of the seconds to the first content of a stream.
         per_chunk: The metric of the seconds between two pieces of the content of a stream.
-        tokens: The histogram of tokens with `gen_ai.token.type`; `None` where there are counters instead.
+        tokens: The histogram of tokens with `gen_ai.token.type`; `None` if there are counters instead.
         counters: Field of `Usage` → the counter of these tokens.
         histograms: Field of `Usage` → the histogram of these tokens.
         cache_write: The attribute of the tokens that were written to a cache.
@@ -87,7 +87,7 @@ ANNOUNCED = Names(
 
 
 def chosen(environ: Mapping[str, str]) -> Names:
-    """The names that the environment asks for.
+    """The names that the environment selects.
 
     Args:
         environ: The environment variables by name.
@@ -97,7 +97,7 @@ def chosen(environ: Mapping[str, str]) -> Names:
 
 
 def content(environ: Mapping[str, str]) -> tuple[bool, bool]:
-    """Whether spans, and whether events, hold the content of calls.
+    """Whether spans and events hold the content of calls.
 
     Args:
         environ: The environment variables by name.

@@ -31,7 +31,7 @@ class Telemetry:
     """Makes a span of each call, a client span of each attempt, and metrics. Thread-safe.
 
     Args:
-        settings: The settings of the hub, which know the plugin and the address of each provider.
+        settings: The settings of the hub, with the plugin and the address of each provider.
         environ: The environment variables by name.
 
     Raises:
@@ -101,7 +101,7 @@ class Telemetry:
             _end(span, call.error, _moment(call, call.route.duration))
 
     def _attempt(self, parent: Span, call: CallRecord, attempt: Attempt, operation: str) -> None:
-        """Make the span of an attempt, below that of its call."""
+        """Make the span of an attempt, as a child of the call's span."""
         span = self._tracer.start_span(
             f"{operation} {attempt.model}", set_span_in_context(parent), SpanKind.CLIENT,
             self._place(attempt.provider, attempt.model, operation), start_time=_moment(call, attempt.started),
@@ -151,7 +151,7 @@ class Telemetry:
     def _described_place(
         self, provider: str, model: str, operation: str = "chat", kind: tuple[str, str] | None = None
     ) -> Mapping[str, Any]:
-        """The attributes of an operation, with the kind of its tokens, which no caller changes."""
+        """The attributes of an operation, with the type of its tokens. Callers must not change them."""
         config = self._settings.providers.get(provider)
         plugin = (config.plugin if config is not None else "") or provider
         name = PROVIDERS.get(plugin, plugin)
@@ -171,7 +171,7 @@ def _operation(call: CallRecord) -> str:
 
 
 def _moment(call: CallRecord, seconds: float = 0.0) -> int:
-    """The Unix time of a moment of a call, in nanoseconds."""
+    """The Unix time of a point of a call, in nanoseconds."""
     return int((call.started + seconds) * 1e9)
 
 

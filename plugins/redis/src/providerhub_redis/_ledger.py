@@ -28,7 +28,7 @@ class RedisLedger:
     """
 
     is_gone = False
-    """Whether the store was removed while it was open, as a file can be."""
+    """Whether the store was removed while it was open. Only a file can be removed."""
 
     def __init__(self, url: str, namespace: str) -> None:
         self._client: Any = client_of(url)
@@ -44,15 +44,15 @@ class RedisLedger:
         """Reserve an amount of each of several budgets, or of none.
 
         Args:
-            lease: The name of the reservation, which no other one has.
+            lease: The unique name of the reservation.
             claims: The budgets; at least one.
             now: Unix time, in seconds.
-            ends: Unix time at which the reservation ends by itself, in seconds.
+            ends: The expiry of the reservation, in seconds of Unix time.
             _patience: Not used: nothing is locked, and the server answers within a second or not at all.
 
         Returns:
-            The claim on a budget that has not enough left, with the amounts that this budget has spent and reserved; `None` when
-            all is reserved.
+            The claim on a budget without enough left, with the spent and reserved amounts of this budget; `None` if all is
+            reserved.
         """
         numbers = [number for claim in claims for number in (claim.limit, claim.amount)]
         kept = 0 if any(claim.period == EVER for claim in claims) else KEPT
@@ -68,7 +68,7 @@ class RedisLedger:
             lease: The name of the reservation.
             claims: The budgets that were given to `reserve`.
             spent: The amount; 0 gives the whole reservation back.
-            currency: The currency of the amount, which counts for the budgets of this currency.
+            currency: The currency of the amount. It counts only for budgets with this currency.
         """
         self._settle(self._keys(claims), [lease, *(spent if claim.currency == currency else 0 for claim in claims)])
 

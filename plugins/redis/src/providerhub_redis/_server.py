@@ -1,8 +1,8 @@
-"""The Redis or Valkey server: its connections and its data. Every method may block, for as long as `ANSWER` says.
+"""The Redis or Valkey server: its connections and its data. Every method may block for `ANSWER` seconds.
 
-The facts of a namespace are one sorted set, whose scores are the ends of the facts by the server's clock, and one channel.
-A limited lane has up to five keys: the calls at once of each process, the ends of the leases of these processes, the time of the
-next start, the tokens of each second, and whether a process waits. One script, `take.lua`, takes turns in one step.
+The facts of a namespace are a channel and a sorted set, with the end of each fact as score, by the server's clock. A limited lane
+has up to five keys: the calls at once of each process, the ends of their leases, the time of the next start, the tokens of each
+second, and whether a process waits. The script `take.lua` takes turns in one step.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Server:
         self._channel: Any = None
 
     def connect(self) -> Iterator[Fact]:
-        """Connect, and yield what other processes have said that still holds."""
+        """Connect, and yield the current facts of other processes."""
         self._client = client_of(self._url)
         self._channel = self._client.pubsub()
         self._channel.subscribe(self._name, self._waiting)  # first, so that nothing is missed between the list and the channel
@@ -69,11 +69,11 @@ class Server:
 
     @property
     def socket(self) -> Any:
-        """The socket that becomes readable when there is something to hear."""
+        """The socket that becomes readable when a message comes."""
         return self._channel.connection._sock  # noqa: SLF001 -- redis-py has no other name for it
 
     def heard(self) -> Iterator[Fact | str]:
-        """Yield what other processes have said since the last call, and the lanes that they wait for. Does not wait for more."""
+        """Yield the new facts of other processes, and the lanes that they wait for. Does not wait."""
         while (message := self._channel.get_message(timeout=0)) is not None:
             if message["type"] == "message" and message["channel"] == self._waiting:
                 yield message["data"].removeprefix(self._prefix)
@@ -83,12 +83,12 @@ class Server:
                     yield Fact(*fact)
 
     def ping(self) -> None:
-        """See that the server answers, and let it say so on the channel too."""
+        """Check that the server answers, also on the channel."""
         self._client.ping()
         self._channel.ping()
 
     def tell(self, fact: Fact) -> None:
-        """Pass a fact on to the other processes, and keep it for those that come later."""
+        """Pass a fact on to the other processes, and keep it for later processes."""
         # The list comes first: a process that hears a message may take the fact back at once.
         if fact.what == FORGIVEN:
             self._take_back(fact.scope)
@@ -99,9 +99,9 @@ class Server:
         self._client.publish(self._name, message)
 
     def take(self, wishes: Sequence[Sequence[Wish]]) -> list[tuple[str, float] | list[Found] | Exception]:
-        """Ask for turns. Return for each what its lanes have given, or the limit in the way and the seconds until to ask again.
+        """Ask for turns.
 
-        The exception is that of one wish: a full server refuses to count.
+        Return for each wish the units of its lanes, or the reached limit and the seconds after which to ask again.
         """
         pipe = self._client.pipeline(transaction=False)
         for lanes in wishes:
@@ -127,7 +127,7 @@ class Server:
         pipe.execute(raise_on_error=False)
 
     def correct(self, tokens: Mapping[tuple[str, float], float]) -> None:
-        """Count more tokens or fewer, by lane and second."""
+        """Correct the counted tokens, by lane and second."""
         pipe = self._client.pipeline(transaction=False)
         for (name, second), more in tokens.items():
             pipe.hincrbyfloat(f"{self._prefix}{name}:tokens", int(second), more)
@@ -165,7 +165,7 @@ def _found(answer: list[str]) -> tuple[str, float] | list[Found]:
 
 
 def client_of(url: str) -> Any:
-    """The client for an address, which waits a second at most, and tries nothing twice."""
+    """The client for an address. It waits at most a second, and makes no retries."""
     address = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
     return redis.Redis.from_url(
         address, socket_timeout=ANSWER, socket_connect_timeout=ANSWER, retry=Retry(NoBackoff(), 0), decode_responses=True

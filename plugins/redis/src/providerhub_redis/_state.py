@@ -1,6 +1,6 @@
-"""The store that a hub uses: memory of this process, which one thread keeps in step with the server.
+"""The store of a hub: memory of this process, which a thread synchronizes with the server.
 
-The methods only note what is to be done. So a call never waits for the server, under threads and in an event loop alike.
+The methods only record work for this thread. So a call never waits for the server, in a thread or in an event loop.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class RedisState:
         """Connect in the background, and call `told` with each fact of other processes.
 
         Args:
-            told: Takes a fact in. It is called in the thread of this store.
+            told: A function that takes a fact. It is called in the thread of this store.
         """
         self._told = told
         _stores.add(self)
@@ -117,12 +117,12 @@ class RedisState:
         """Take a turn, or ask for one in the background.
 
         Args:
-            claim: The turn that is asked for.
-            answer: Called in the thread of this store with `""` and 0, or with the limit in the way and seconds.
+            claim: The claim for a turn.
+            answer: Called in the thread of this store with `""` and 0, or with the reached limit and seconds.
 
         Returns:
-            `None` for a turn that this process had in stock, and true when the server is asked. False while it does not answer,
-            or is too slow to answer the claims before this one.
+            `None` for a turn from the stock of this process. True if the server is asked. False while the server does not answer,
+            or is too slow for earlier claims.
         """
         was_low = self._stock.is_low
         if self.is_up and self._stock.take(claim):
@@ -152,7 +152,7 @@ class RedisState:
             self._wake()
 
     def close(self) -> None:
-        """Send what is not sent yet, for half a second at most, and close the connections."""
+        """Send the unsent data, for at most half a second, and close the connections."""
         _stores.discard(self)
         self._closed = True
         self._wake()
@@ -160,7 +160,7 @@ class RedisState:
             self._thread.join(CLOSING)
 
     def after_fork(self) -> None:
-        """Begin again in a child process, which has neither the thread nor the right to use the parent's connections."""
+        """Begin again in a child process, which has no thread and must not use the parent's connections."""
         self._ear.close()
         self._bell.close()
         self._begin_empty()
@@ -203,7 +203,7 @@ class RedisState:
             self._listen(left)
 
     def _serve(self) -> None:
-        """Send what there is to send, hear what there is to hear, and see now and then that the server is there."""
+        """Send and receive, and regularly check that the server answers."""
         while True:
             self._send()
             self._count()
@@ -217,7 +217,7 @@ class RedisState:
                 self._stock.wanted(heard) if isinstance(heard, str) else self._hear(heard)
 
     def _listen(self, seconds: float, *others: Any) -> bool:
-        """Wait until something is to be sent or one of the other sockets is readable; false when the time is over."""
+        """Wait until there is data to send or a readable socket; false if the time is over."""
         with selectors.DefaultSelector() as selector:
             for one in (self._ear, *others):
                 selector.register(one, selectors.EVENT_READ)
@@ -238,7 +238,7 @@ class RedisState:
             self._unsent = {**unsent, **self._unsent}
 
     def _count(self) -> None:
-        """Give back what no call needs, take turns and stock, and renew the leases."""
+        """Give back unused units, take turns and stock, and renew the leases."""
         self._is_restless = False  # first, so that tokens that are given back from now on are not missed
         if owed := self._stock.owed():
             self._is_restless = True
@@ -287,7 +287,7 @@ class RedisState:
             answer(*(("", 0.0) if isinstance(found, list) else found))
 
     def _fail(self) -> None:
-        """Answer the claims that the server will not answer any more."""
+        """Answer the claims that the server will not answer."""
         self.is_up = False  # first, so that no further claim comes
         while self._asked:
             _, (_, answer, _) = self._asked.popitem()
@@ -302,7 +302,7 @@ class RedisState:
             _log.exception("shared state: a fact of another process could not be used")
 
     def _say(self, failure: str) -> None:
-        """Log that the server has gone or has come back, each once."""
+        """Log once that the server is gone, and once that it is back."""
         self.is_up = not failure
         if failure and not self._said:
             _log.warning(
@@ -324,4 +324,4 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
 
 
 def _silent(_reason: str, _seconds: float) -> None:
-    """The answer to a wish that no call has."""
+    """The answer to a wish without a call."""

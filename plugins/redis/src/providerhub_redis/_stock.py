@@ -1,7 +1,7 @@
-"""The turns that this process has taken ahead, so that most calls get theirs without a question to the server.
+"""The turns that this process has taken in advance, so that most calls need not ask the server.
 
-Calls at once are kept as long as they are used and no other process waits for one. Starts and tokens are counted at their time,
-so they end: a start 50 ms after its moment, tokens after a second. As much is taken ahead as will be used at the present pace.
+Calls at once are kept while they are used and no other process waits. Starts and tokens expire: a start 50 ms after its time,
+tokens after a second. The stock is as large as the use at the present rate.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FORGET = 120.0  # seconds without a call after which a lane is forgotten
 
 
 class Wish(NamedTuple):
-    """A question about one lane: its name, its limits, the calls, starts and tokens that are needed, and those for the stock."""
+    """A question about one lane: its name, its limits, the needed calls, starts and tokens, and those for the stock."""
 
     lane: str
     most: int | None
@@ -42,7 +42,7 @@ class Wish(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The units that a lane has given: calls, starts, seconds to the last one's moment, tokens, and the second they count in."""
+    """The units from a lane: calls, starts, seconds to the last start, tokens, and the second of the tokens."""
 
     calls: int
     starts: int
@@ -52,7 +52,7 @@ class Found(NamedTuple):
 
 
 class Supply:
-    """Units of one limit that are counted already. `left` of them may be used until `until`; then those of `later`."""
+    """Units of one limit that are already counted. `left` of them may be used until `until`; then those of `later`."""
 
     __slots__ = ("base", "later", "left", "low", "second", "since", "until")
 
@@ -64,7 +64,7 @@ class Supply:
         self.since = -math.inf
 
     def has(self, now: float, need: float, lost: list[tuple[float, float]]) -> bool:
-        """Whether so many units are left. Those that have ended are added to `lost`, each with its second."""
+        """Whether enough units are left. Expired units are added to `lost`, each with its second."""
         while self.left < need or self.until < now:
             if self.left and (self.until < now or self.later):
                 self.drop(lost)
@@ -74,13 +74,13 @@ class Supply:
         return True
 
     def drop(self, lost: list[tuple[float, float]]) -> None:
-        """Add the units that are left to `lost`."""
+        """Add the remaining units to `lost`."""
         lost.append((self.second, self.left))
         self.base -= self.left
         self.left = 0.0
 
     def wanted(self, now: float, need: float, seconds: float) -> float:
-        """The units to take ahead: those that will be used in so many seconds, if it goes on as since the last time."""
+        """The units to take in advance: the use in some seconds, at the rate since the last time."""
         used = self.base - self.left - (self.later[0] if self.later else 0.0) + need
         self.base, self.since, since = self.base - used, now, self.since
         return used / max(now - since, SHORTEST) * seconds
@@ -96,7 +96,7 @@ class Supply:
 
     @property
     def is_low(self) -> bool:
-        """Whether the half of what was taken ahead is used."""
+        """Whether half of the stock is used."""
         return self.left < self.low and self.later is None
 
 
@@ -123,14 +123,14 @@ class Lane:
         return tpm is None or self.tokens.has(now, min(tokens, tpm), self.lost)
 
     def ran_out(self, now: float) -> int:
-        """Note that no call at once is free. Return those to take beyond the one that is needed."""
+        """Note that no call at once is free. Return the number to take for the stock."""
         self.more = min(2 * self.more + 1, MOST_CALLS) if now - self.emptied < DEMAND else self.more
         self.emptied = now
         return self.more
 
 
 class Stock:
-    """The lanes of one process. `take` and `give_back` may be called in any thread, the rest in that of the store."""
+    """The lanes of one process. `take` and `give_back` may be called in any thread, other methods only in the store's thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -181,7 +181,7 @@ class Stock:
         self._ended.append((claim, used))
 
     def wishes(self, claim: Claim) -> list[Wish] | None:
-        """The questions to the server for a claim; `None` when the turn is here. The part of it that is here is put aside."""
+        """The questions to the server for a claim; `None` if the stock is enough. The available part is put aside."""
         now = time.monotonic()
         with self._lock:
             self._settle()
@@ -206,7 +206,7 @@ class Stock:
         return Wish(name, most, interval, tpm, calls, starts, lacking, more_calls, more_starts, more_tokens)
 
     def refused(self, wishes: Sequence[Wish], tokens: float) -> None:
-        """Put the part back that was put aside for a claim that the server did not grant."""
+        """Put back the part of a claim that the server did not grant."""
         with self._lock:
             for wish in wishes:
                 lane = self._lanes[wish.lane]
@@ -215,7 +215,7 @@ class Stock:
                 lane.tokens.left += 0.0 if wish.tpm is None or wish.tokens else min(tokens, wish.tpm)
 
     def granted(self, claim: Claim | None, wishes: Sequence[Wish], found: Sequence[Found], asked_at: float) -> None:
-        """Take in the units that the server gave for a claim, or for the stock alone."""
+        """Take in the units from the server for a claim, or only for the stock."""
         with self._lock:
             seconds = []
             for wish, one in zip(wishes, found, strict=True):
@@ -233,20 +233,20 @@ class Stock:
                 self._turns[claim.id] = seconds
 
     def low(self) -> list[Wish]:
-        """The questions to the server for lanes of which the half is used."""
+        """The questions to the server for lanes with a half-used stock."""
         self.is_low, now = False, time.monotonic()
         with self._lock:
             found = [_more(name, lane, now) for name, lane in self._lanes.items() if lane.wanted_until < now]
         return [wish for wish in found if wish.more_starts or wish.more_tokens]
 
     def wanted(self, name: str) -> None:
-        """Keep nothing of a lane for a while: another process waits for it."""
+        """Keep no stock of a lane for some time, because another process waits for it."""
         lane = self._lanes.get(name)
         if lane is not None:
             self.wanted_until = lane.wanted_until = time.monotonic() + WANTED
 
     def surplus(self) -> list[tuple[str, int]]:
-        """The lanes whose calls at once are not all needed, each with the number of those that are."""
+        """The lanes with unneeded calls at once, each with the needed number."""
         now, found = time.monotonic(), []
         with self._lock:
             self._settle()
@@ -264,7 +264,7 @@ class Stock:
             return [(name, lane.calls + lane.in_use) for name, lane in self._lanes.items() if lane.limits[1] is not None]
 
     def owed(self) -> dict[tuple[str, float], float]:
-        """The tokens to be counted more or less, by lane and second, since the last call."""
+        """The corrections of counted tokens, by lane and second, since the last call."""
         now = time.monotonic()
         with self._lock:
             self._settle()
