@@ -15,7 +15,7 @@ from providerhub._finding.needs import Needs, part_kinds, token_bound, token_cei
 from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, EmbeddingRequest, Model, Options, Request, RetryPolicy, Timeout, Usage
-from providerhub._values.checks import FLAG, HEADERS, MAPPING, nearest
+from providerhub._values.checks import ELSEWHERE, FLAG, HEADERS, MAPPING, nearest
 from providerhub._values.errors import InvalidRequestError, ProviderHubError
 
 NOT_OPTIONS = {
@@ -29,14 +29,6 @@ NOT_OPTIONS = {
     "ssl_verify": "set ca_bundle of the provider in the settings",
 }
 """Arguments of other libraries that are not fields of a request → their place here."""
-
-_MEANT = {
-    "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens", "max_tokens_to_sample": "max_tokens",
-    "stop_sequences": "stop", "functions": "tools", "function_call": "tool_choice", "instructions": "system",
-    "system_prompt": "system", "input": "messages", "prompt": "messages", "thinking": "reasoning", "num_retries": "retry",
-    "reasoning_effort": "reasoning", "response_model": "response_format", "text_format": "response_format",
-}  # fmt: skip
-"""Keywords of other libraries → the argument here."""
 
 EXTRAS = {"extra_headers": HEADERS.or_none, "extra_query": MAPPING.or_none, "extra_body": MAPPING.or_none}
 """Options that add to the request outside its fields, as in the vendors' SDKs."""
@@ -203,7 +195,7 @@ def _unknown(name: str, provider: str) -> TypeError:
         return TypeError(f"unknown keyword argument {name!r}; {NOT_OPTIONS[name]}")
     if name == "fallbacks":
         return TypeError("unknown keyword argument 'fallbacks'; name the models in order as the first argument, as in ['a', 'b']")
-    near = nearest(_MEANT.get(name, name), ("stream", "messages", *KEYWORDS), cutoff=0.7)
+    near = nearest(ELSEWHERE.get(name, name), ("stream", "messages", *KEYWORDS), cutoff=0.7)
     hint = f"{near} A vendor's" if near else "a vendor's"
     place = f"options={{{provider!r}: {{{name!r}: ...}}}}"
     return TypeError(f"unknown keyword argument {name!r}; {hint} own keywords go into options, as in {place}")

@@ -227,6 +227,16 @@ ERROR_CLASSES = Check(
 )
 
 
+ELSEWHERE = {
+    "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens", "max_tokens_to_sample": "max_tokens",
+    "stop_sequences": "stop", "functions": "tools", "function_call": "tool_choice", "instructions": "system",
+    "system_prompt": "system", "prompt": "messages", "thinking": "reasoning", "num_retries": "retry",
+    "reasoning_effort": "reasoning", "response_model": "response_format", "text_format": "response_format",
+    "input": "texts", "base_url": "url", "api_base": "url", "endpoint": "url", "key": "api_key",
+}  # fmt: skip
+"""Keywords of other libraries, and the argument that each is here."""
+
+
 def nearest(name: str, known: Collection[str], otherwise: str = "", *, cutoff: float = 0.6) -> str:
     """The most similar known name as a hint in a message; else `otherwise`. The `cutoff` is from 0 to 1, for equal names."""
     import difflib  # slow to import; only a message needs it
@@ -253,7 +263,7 @@ def hinted(method: Function, name: str, more: Collection[str] = ()) -> Function:
         said = str(error).partition("() ")[2].partition(". Did you mean")[0]  # newer versions of Python have a hint of their own
         its = f"its own arguments are {', '.join(own)}"
         unknown = ((one, "" if repr(one) in said else f"{one!r}: ") for one in named if one not in known)
-        hints = (f"; {label}{nearest(one, known, its)}" for one, label in unknown)
+        hints = (f"; {label}{nearest(ELSEWHERE.get(one, one), known, its)}" for one, label in unknown)
         return TypeError(f"{name}() {said}{''.join(hints)}")
 
     called: Any
