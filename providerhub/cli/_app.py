@@ -74,7 +74,7 @@ COMMANDS = {
     "chat": ("providerhub.cli._chat:chat", "Talk with a model, in a terminal or a pipe."),
     "chats": ("providerhub.cli._chats:chats", "List and remove saved conversations."),
     "batch": ("providerhub.cli._batch:batch", "Send many requests from a file; continues after a crash."),
-    "demo": ("providerhub.cli._demo:demo", "Show a call that fails at one provider and succeeds at the next."),
+    "demo": ("providerhub.cli._demo:demo", "Show a call that one provider fails and the next answers."),
     "plugins": ("providerhub.cli._listings:plugins", "List the installed plugins with their state."),
     "models": ("providerhub.cli._listings:models", "List the models; `models default` sets the default."),
     "route": ("providerhub.cli._listings:route", "Show the providers that a call would try, and why."),
