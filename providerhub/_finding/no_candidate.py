@@ -25,7 +25,7 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
         return errors.ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; {fix}")
     usable = sorted(registry.instances(), key=lambda i: not i.missing)  # of two with one name, the one that can answer
     owners = {name: i for i in reversed(usable) for m in i.models for name in (m.name, *m.aliases) if not name.endswith("*")}
-    known, ready = sorted(owners), sorted(name for name, i in owners.items() if not i.missing)
+    known, ready = sorted(owners), sorted([*registry.aliases, *(name for name, i in owners.items() if not i.missing)])
     first, colon, rest = model.partition(":")
     fix = f"; did you mean {f'{first}/{rest}'!r}?" if colon and first in registry.names() else ""  # as other libraries write it
     first, slash, rest = model.partition("/")
@@ -52,7 +52,8 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     # A local service that is down and that no setting names is hardly the cause while there is another one.
     if failing and (not (may or near) or any(i.config.api_key or not i.is_at_home for i in failing)):
         return failing[0].list.failure(_not_listed(failing, rest if is_pin and not pin else model))
-    lack = f" ({owners[near[0]].name} is not configured: {owners[near[0]].reason})" if near and owners[near[0]].missing else ""
+    its = owners.get(near[0]) if near else None
+    lack = f" ({its.name} is not configured: {its.reason})" if its is not None and its.missing else ""
     hint = f"; did you mean {' or '.join(map(repr, near))}{lack}?" if near else "" if may else shown
     said = f"no provider has the model {model!r}{may}{hint}{_problems(registry, owner)}"
     unlisted = next((instance.list for instance in registry.shared() if instance.list.error), None)

@@ -19,6 +19,7 @@ from providerhub._settings.settings import Settings
 from providerhub._threads import renewed_at_fork
 from providerhub._values import Model, Prices, ProviderConfig
 from providerhub._values.capabilities import DESCRIBED, ModelInfo, ProviderInfo
+from providerhub._values.checks import nearest
 from providerhub._values.errors import AmbiguousProviderError, ConfigurationError, InvalidRequestError, ModelNotFoundError
 from providerhub._values.provider import Provider
 
@@ -184,6 +185,11 @@ class Registry:
         """Whether an instance has this name. Imports no plugin."""
         return name in self._instances or name in self._settings.providers or self.plugins.peek(name) is not None
 
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The names of the settings' aliases."""
+        return tuple(self._settings.aliases)
+
     def names(self) -> tuple[str, ...]:
         """The names of all instances, sorted. Imports no plugin."""
         return tuple(sorted({*self._instances, *self._settings.providers, *self.plugins.names}))
@@ -278,9 +284,10 @@ class Registry:
             origins = self._settings.origins
             origin = origins.get(f"providers.{name}.plugin") or origins.get(f"providers.{name}")
             where = f"{origin}: " if origin else ""
-            example = names[0] if names else "acme"
+            example = "openai" if "openai" in names else names[0] if names else "acme"
+            near = nearest(plugin, names, cutoff=0.7)
             fix = f': name the plugin with plugin = "{example}" in [providers.{name}]' if plugin == name else ""
-            how = f": {to_install(plugin)}" if to_install(plugin) else f"{fix}{known}"
+            how = f": {to_install(plugin) or near}" if to_install(plugin) or near else f"{fix}{known}"
             raise ConfigurationError(f"{where}provider {name!r} needs plugin {plugin!r}, which is not installed{how}")
         return self.plugins.load(plugin)
 

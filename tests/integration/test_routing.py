@@ -457,6 +457,14 @@ def test_a_provider_without_its_key_is_left_out_and_another_answers(scripted):
     assert "ACME_API_KEY" in skip.detail
 
 
+def test_a_misspelt_alias_is_suggested(scripted):
+    hub = Hub(
+        Settings(autoload=False, aliases={"assistant": ["a/m"]}), providers=[(ProviderInfo(name="a", models=("m",)), scripted())]
+    )
+    with pytest.raises(ModelNotFoundError, match="no provider has the model 'asistant'; did you mean 'assistant'"):
+        hub.complete("asistant", "x")
+
+
 def test_one_provider_without_its_key_is_named_with_the_variable(scripted):
     hub = _hub(scripted, {})
     hub.register(ProviderInfo(name="acme", models=("m",), needs_auth=True), scripted())
