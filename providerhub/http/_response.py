@@ -72,8 +72,8 @@ class Response:
     """
 
     __slots__ = (
-        "_body", "_broken", "_held", "_is_over", "_left", "_method", "_trailers", "_unpacker", "ended", "headers", "ready",
-        "status", "surplus", "will_close",
+        "_body", "_broken", "_coding", "_held", "_inflater", "_is_over", "_left", "_method", "_tail", "_trailers", "ended",
+        "headers", "ready", "status", "surplus", "will_close",
     )  # fmt: skip
 
     def __init__(self, method: str = "POST") -> None:
@@ -86,7 +86,9 @@ class Response:
         self._left = 0  # bytes of the body, or of the current chunk, that have not come yet
         self._trailers: bytearray | None = None
         self._broken: ProtocolError | None = None
-        self._unpacker: _Unpacker | None = None
+        self._coding = ""  # that packs the body; empty for none
+        self._inflater: Any = None
+        self._tail = b""  # of a packed body, the part that waits for the next call
         self._is_over = False  # the packed body has come to its end
 
     def feed(self, data: bytes = b"") -> bytes:
@@ -97,7 +99,7 @@ class Response:
         if self.ready:
             self.ready = False
             data, self._held = self._held + data, b""
-        return self._body(data) if self._unpacker is None else self._unpacked(data, self._unpacker)
+        return self._unpacked(data) if self._coding else self._body(data)
 
     def eof(self) -> None:
         """Note that the connection has ended. Raise if the answer was cut."""
@@ -153,8 +155,9 @@ class Response:
         else:
             self._body, self.will_close = _until_closed, True
         packing = get("content-encoding", "").lower()
-        if packing and not self.ended:  # although the request asked for none
-            self._unpacker = _unpacker(packing)
+        # Although the request asked for none. Some servers name an alphabet in its place.
+        if not self.ended and not _PACKED.isdisjoint(part.strip() for part in packing.split(",")):
+            self._coding = packing
 
     def _counted(self, data: bytes) -> bytes:
         left = self._left = self._left - len(data)
@@ -209,50 +212,29 @@ class Response:
         elif len(trailers) > MAX_TRAILERS:
             raise ProtocolError(f"the trailer is longer than {MAX_TRAILERS} bytes")
 
-    def _unpacked(self, data: bytes, unpacker: _Unpacker) -> bytes:
-        """Return the next bytes of a packed body, which may need several calls for one read."""
-        found = unpacker.unpack(b"" if unpacker.tail else self._body(data))
+    def _unpacked(self, data: bytes) -> bytes:
+        """Return the next bytes of a packed body, a limited number at once; it may need several calls for one read."""
+        packed = self._tail or self._body(data)
         self._is_over = self._is_over or self.ended
-        self.ready = self.ready or bool(unpacker.tail)
-        self.ended = self._is_over and not unpacker.tail
+        found = self._inflated(packed) if packed else b""
+        self.ready = self.ready or bool(self._tail)
+        self.ended = self._is_over and not self._tail
         return found
 
-
-def _unpacker(coding: str) -> _Unpacker | None:
-    """Return what unpacks a body; `None` for a coding that is none, as some servers name an alphabet in its place."""
-    if _PACKED.isdisjoint(part.strip() for part in coding.split(",")):
-        return None
-    return _Unpacker(coding)
-
-
-class _Unpacker:
-    """Unpacks a body, a limited number of bytes at once.
-
-    Its `tail` is the part that waits for the next call.
-    """
-
-    def __init__(self, coding: str) -> None:
-        self._coding = coding
-        self._decoder: Any = None
-        self.tail = b""
-
-    def unpack(self, data: bytes) -> bytes:
-        data = self.tail + data
-        if not data:
-            return b""
+    def _inflated(self, data: bytes) -> bytes:
         if self._coding not in {"gzip", "x-gzip", "deflate"}:  # told with the body, since the status of a refusal says more
             fix = "make the service, or the proxy in front of it, send plain answers or gzip"
             raise ProtocolError(f"the answer has the Content-Encoding {self._coding[:50]!r}, which no request asks for; {fix}")
-        if self._decoder is None:
+        if self._inflater is None:
             # Of gzip; else of zlib, or without a head, as some servers understand "deflate".
-            self._decoder = zlib.decompressobj(31 if self._coding != "deflate" else 15 if data[0] & 15 == zlib.DEFLATED else -15)
+            self._inflater = zlib.decompressobj(31 if self._coding != "deflate" else 15 if data[0] & 15 == zlib.DEFLATED else -15)
         try:
-            found: bytes = self._decoder.decompress(data, UNPACKED_AT_ONCE)
+            found: bytes = self._inflater.decompress(data, UNPACKED_AT_ONCE)
         except zlib.error as error:
             raise ProtocolError(UNPACKED) from error
-        self.tail = self._decoder.unconsumed_tail
-        if self._decoder.eof and self._decoder.unused_data.startswith(b"\x1f\x8b"):  # another part of gzip follows
-            self.tail, self._decoder = self._decoder.unused_data, None
+        self._tail = self._inflater.unconsumed_tail
+        if self._inflater.eof and self._inflater.unused_data.startswith(b"\x1f\x8b"):  # another part of gzip follows
+            self._tail, self._inflater = self._inflater.unused_data, None
         return found
 
 
