@@ -428,7 +428,6 @@ class WireProvider(Wire):
                 raise
 
     async def _arun(self, steps: Generator[Order, Any, Result], call: CallContext, extras: Mapping[str, Any] = _NONE) -> Result:
-        """Carry out the orders of a generator under asyncio, as `_run` does."""
         turn = begun(steps)
         while True:
             since = monotonic()

@@ -107,7 +107,6 @@ class BaseAnswer:
         return self._timer.expired or self._call.cancelled
 
     def _explained(self, error: Exception) -> Exception:
-        """Return the error for an exception of the transport."""
         return mapped(error, begun=bool(self.status))
 
     def _take(self, data: bytes) -> None:
@@ -151,7 +150,6 @@ class BaseAnswer:
         return found
 
     def _forget(self) -> None:
-        """End the log and the subscription of the call."""
         unsubscribe, self._unsubscribe = self._unsubscribe, None
         if unsubscribe is not None:
             unsubscribe()
@@ -160,7 +158,6 @@ class BaseAnswer:
             self.log = None
 
     def _is_usable(self) -> bool:
-        """Return whether the connection can carry another request."""
         response = self._response
         return self._complete and not (self._is_aborted() or response.surplus or response.will_close)
 

@@ -132,7 +132,6 @@ class Opener:
         return connection
 
     async def _tunnel(self, connection: Connection, origin: str, proxy: str, tls: Any) -> None:
-        """Ask a proxy for a tunnel to the service, and begin TLS in it."""
         connection.transport.write(tunnel_request(origin, proxy))
         response = Response("CONNECT")
         while not response.status:

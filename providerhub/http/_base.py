@@ -236,7 +236,6 @@ class Client:
         return self.redacted(error)
 
     def _prepared(self, request: HttpRequest, call: CallContext) -> Sent:
-        """Return a request in the form to send."""
         body = request.body if request.body is None or isinstance(request.body, bytes) else _encoded(request.body)
         path = request.path
         if request.query:
@@ -321,7 +320,6 @@ class Client:
         return self._tls
 
     def _proxy(self, origin: str) -> str | None:
-        """Return the proxy for an address; `None` for a direct connection."""
         return chosen_proxy(origin, self._proxies) if self._proxies else None
 
     def _secrets(self) -> Iterator[str]:
@@ -352,7 +350,6 @@ def merged(*headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _host(parts: SplitResult) -> str:
-    """Return the host of an address in the form of a request."""
     host = (parts.hostname or "").encode("idna").decode()
     return f"[{host}]" if ":" in host else host
 

@@ -128,7 +128,6 @@ class HttpClient(Client):
         answer.take(active.exchange(written, read), request.method)
 
     def _own_idle(self) -> dict[str, list[tuple[Any, float]]]:
-        """Return the idle connections by their origins."""
         pid = os.getpid()
         if self._pid != pid:
             with self._lock:
@@ -179,7 +178,6 @@ def _close_all(idle: Mapping[str, list[tuple[Any, float]]]) -> None:
 
 
 def _taken(connections: list[tuple[Any, float]]) -> Any:
-    """Return an idle connection; `None` if there is none."""
     with contextlib.suppress(IndexError):
         while True:
             sock, since = connections.pop()

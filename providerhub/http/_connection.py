@@ -104,7 +104,6 @@ class ActiveConnection:
             timer.connecting(None)
 
     def _race(self, host: str, port: int) -> None:
-        """Connect to the address of the host that answers first, before the connect deadline."""
         addresses = addresses_of(host, port, self.connect_deadline, lambda: self.aborted)
         with Race(_OPTIONS) as race:
             sock = race.run(addresses, self.connect_deadline, lambda: self.aborted)

@@ -239,7 +239,6 @@ class Response:
 
 
 def _until_closed(data: bytes) -> bytes:
-    """Return the bytes of a body that ends with the connection."""
     return data
 
 

@@ -124,7 +124,6 @@ class Session:
         return 0.0 if self.loop is None else self.loop.time()
 
     def _clean(self) -> None:
-        """Close connections with a too long idle time."""
         self._cleaning = None
         for connections in self._idle.values():
             kept = [one for one in connections if one.is_idle and self._now() - one.since < IDLE_LIMIT]
@@ -195,7 +194,6 @@ class Turns:
         await place
 
     def _begin(self) -> None:
-        """Begin a turn with those that wait."""
         self._left = AT_ONCE
         while self._left and self._waiting:
             place = self._waiting.popleft()

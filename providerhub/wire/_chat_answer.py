@@ -253,7 +253,6 @@ class ChatAnswer:
             yield from self._of_message_more(message)
 
     def _of_message_more(self, message: Mapping[str, Any]) -> Iterator[Piece]:
-        """Read the fields of a message other than its text and its reasoning."""
         if refusal := message.get("refusal"):
             yield RefusalDelta(self._halves.text("refusal", str(refusal)))
         called = message.get("tool_calls") or ()
@@ -388,7 +387,6 @@ def _tells(message: Mapping[str, Any]) -> bool:
 
 
 def _logprobs(value: Any) -> Iterator[Piece]:
-    """Return the entries of the log probabilities in the service's form."""
     if isinstance(value, dict) and any(isinstance(value.get(name), list) for name in ("content", "refusal")):
         for name, key in (("logprobs", "content"), ("refusal_logprobs", "refusal")):
             if value.get(key):
@@ -398,7 +396,6 @@ def _logprobs(value: Any) -> Iterator[Piece]:
 
 
 def _thoughts(parts: list[Any]) -> list[Any]:
-    """Join the pieces of thinking."""
     found: list[Any] = []
     for part in parts:
         texts = [one.get("text") for one in (*found[-1:], part) if isinstance(one, dict) and one.get("type") in _THOUGHTS]

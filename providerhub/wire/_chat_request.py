@@ -148,7 +148,6 @@ def _is_foreign(part: Any) -> bool:
 
 
 def _with_text(call: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Return a call whose arguments are JSON text."""
     said = call.get(kind)
     if kind == "custom" or not isinstance(said, Mapping):
         return dict(call)

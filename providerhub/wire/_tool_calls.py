@@ -122,8 +122,6 @@ class ToolCalls:
 
 
 class _Call:
-    """One tool call, so far."""
-
     __slots__ = ("arguments", "extra", "held", "id", "name", "number", "type")
 
     def __init__(self, number: int) -> None:
@@ -147,8 +145,6 @@ class _Call:
 
 
 class _Entry:
-    """One entry of `tool_calls`."""
-
     __slots__ = ("arguments", "extra", "id", "index", "name", "type")
 
     def __init__(self, index: object, type_: str, identifier: object, name: object, arguments: object) -> None:

@@ -306,7 +306,6 @@ class SSEDecoder(Framing):
         return True
 
     def _by_line(self, piece: bytes, out: list[Any], make: _Make) -> None:
-        """Decode anything, line by line."""
         if not piece or self.done:
             return
         lines = piece.split(b"\n") if _LF in piece else [piece]  # when nothing is found, `in` is many times as fast
@@ -348,7 +347,6 @@ class SSEDecoder(Framing):
             self.stray = _valid(self.stray + (b"\n" if self.stray else b"") + line[:EXCERPT])[:EXCERPT]
 
     def _add_data(self, value: bytes) -> None:
-        """Add one data line to the current event."""
         if self._data is not None:
             self._data += b"\n"
             self._data += value
