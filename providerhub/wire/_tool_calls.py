@@ -45,8 +45,8 @@ class ToolCalls:
 
         `joined_text` joins a text of a channel to its held-back part. `whole`: the entry is in a whole answer.
         """
-        found = _read(entry)
-        if found is None:
+        found = _Entry(entry)
+        if not (found.id or found.name or found.arguments or found.extra):  # some services write every field of the shape
             return
         call = _Call(len(self._calls)) if whole else self._call(found)
         if call.number == len(self._calls):
@@ -147,29 +147,19 @@ class _Call:
 class _Entry:
     __slots__ = ("arguments", "extra", "id", "index", "name", "type")
 
-    def __init__(self, index: object, type_: str, identifier: object, name: object, arguments: object) -> None:
+    def __init__(self, entry: Any) -> None:
+        if not isinstance(entry, dict):
+            raise shape_error("tool_calls", entry)
+        kind = self.type = "custom" if entry.get("custom") and not entry.get("function") else "function"
+        said = entry.get(kind) or {}
+        if not isinstance(said, dict):
+            raise shape_error(f"tool_calls[].{kind}", said)
+        index, identifier, name = entry.get("index"), entry.get("id"), said.get("name")
+        arguments = said.get("input" if kind == "custom" else "arguments")
         self.index = index if isinstance(index, int | str) else None
-        self.type = type_
         self.id = None if identifier in _NO_ID else str(identifier)
         self.name = None if name in {None, ""} else str(name)
         self.arguments = arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments)
-        self.extra: dict[str, Any] = {}
-
-
-def _read(entry: Any) -> _Entry | None:
-    """Read an entry; `None` for an empty entry, since some services write every field of the shape."""
-    if not isinstance(entry, dict):
-        raise shape_error("tool_calls", entry)
-    kind = "custom" if entry.get("custom") and not entry.get("function") else "function"
-    said = entry.get(kind) or {}
-    if not isinstance(said, dict):
-        raise shape_error(f"tool_calls[].{kind}", said)
-    found = _Entry(
-        entry.get("index"), kind, entry.get("id"), said.get("name"), said.get("input" if kind == "custom" else "arguments")
-    )
-    if not _KNOWN.issuperset(entry):
-        found.extra = {name: value for name, value in entry.items() if name not in _KNOWN and says(value)}
-    if not _KNOWN_SAID.issuperset(said):
-        more = {name: value for name, value in said.items() if name not in _KNOWN_SAID and says(value)}
-        found.extra |= {kind: more} if more else {}
-    return found if found.id or found.name or found.arguments or found.extra else None
+        self.extra = {name: value for name, value in entry.items() if name not in _KNOWN and says(value)}
+        if more := {name: value for name, value in said.items() if name not in _KNOWN_SAID and says(value)}:
+            self.extra[kind] = more
