@@ -119,7 +119,7 @@ def test_the_first_catalogue_that_knows_a_value_gives_it(scripted):
     hub = Hub(Settings(autoload=False), observers=[second, first])
     model = ModelInfo("m", catalog="v/m", supports_images=True)
     hub.register(ProviderInfo(name="a", models=(model,)), scripted())
-    found, sources = hub._explained("a", model)
+    found, sources = hub._registry.explained("a", model)
     assert (found.price_in, found.price_out, found.price_cache_read, found.supports_tools) == (1, 2, 3, True)
     assert sources == {
         "supports_images": "plugin", "price_in": "invoice", "price_out": "invoice", "price_cache_read": "paper",
@@ -130,7 +130,7 @@ def test_the_first_catalogue_that_knows_a_value_gives_it(scripted):
 def test_prices_of_another_currency_are_taken_whole_or_not_at_all(scripted):
     euro = {"price_in": 9, "price_out": 8, "price_currency": "EUR"}
     hub = _hub(scripted, Catalogue(v__m=euro), a=_model(catalog="v/m", price_in=1), b=_model(catalog="v/m"))
-    found = {view.name: hub._explained(view.name, view.models[0])[0] for view in hub.instances()}
+    found = {view.name: hub._registry.explained(view.name, view.models[0])[0] for view in hub.instances()}
     assert (found["a"].price_in, found["a"].price_out, found["a"].price_currency) == (1, None, "USD")
     assert (found["b"].price_in, found["b"].price_out, found["b"].price_currency) == (9, 8, "EUR")
 
@@ -138,7 +138,7 @@ def test_prices_of_another_currency_are_taken_whole_or_not_at_all(scripted):
 def test_a_catalogue_fills_in_nothing_but_descriptions(scripted):
     entry = {"headers": {"X": "1"}, "rpm": 1, "aliases": ("other",), "supports_prefill": True}
     hub = _hub(scripted, Catalogue(v__m=entry), a=_model(catalog="v/m"))
-    assert hub._explained("a", _model(catalog="v/m"))[0] == _model(catalog="v/m")
+    assert hub._registry.explained("a", _model(catalog="v/m"))[0] == _model(catalog="v/m")
 
 
 @pytest.mark.parametrize(("answer", "said"), [(1 / 3, "must return a ModelInfo or None, not float"), (KeyError("x"), "raised")])
@@ -207,7 +207,7 @@ def providerhub_model(provider, model):
 from providerhub import Hub
 hub = Hub()
 view = next(view for view in hub.instances() if view.name == "acme")
-print([hub._explained("acme", model)[1].get("price_in") for model in view.models])
+print([hub._registry.explained("acme", model)[1].get("price_in") for model in view.models])
 """
     assert "['paper']" in site.run(code)
     catalogue = Catalogue(a__m={"supports_tools": False})

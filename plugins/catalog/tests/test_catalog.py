@@ -214,7 +214,7 @@ def test_genai_prices_gives_the_prices_where_it_is_installed(monkeypatch):
     hub = Hub(Settings(autoload=False), observers=[providerhub_catalog, providerhub_catalog.prices])
     model = ModelInfo("m", catalog="xai/grok")
     hub.register(ProviderInfo(name="a", models=[model]), FakeProvider([]))
-    assert hub._explained("a", model)[1]["price_in"] == "genai-prices 9.9"
+    assert hub._registry.explained("a", model)[1]["price_in"] == "genai-prices 9.9"
     assert (hub.explain("m").candidates[0].prices.source, hub.explain("m").candidates[0].prices.date) == (
         "genai-prices 9.9",
         None,
