@@ -1,6 +1,7 @@
 """The catalogue: what it says of models, the tool that makes its snapshot, the command, and what it costs."""
 
 import json
+import os
 import subprocess
 import sys
 import types
@@ -232,6 +233,24 @@ def test_the_real_genai_prices():
     assert found.price_in > found.price_cache_read > 0
     long = providerhub_catalog.prices.providerhub_model("gemini", "gemini-2.5-pro")
     assert long.prices.at(200_001).input > long.prices.at(200_000).input == long.price_in
+
+
+def test_a_later_process_need_not_import_genai_prices(tmp_path):
+    pytest.importorskip("genai_prices")
+    code = """
+import sys, providerhub_catalog
+found = [providerhub_catalog.prices.providerhub_model("openai", name) for name in ("gpt-4o", "gpt-5.5", "no-such-model")]
+print("genai_prices" in sys.modules, found)
+"""
+    env = {**os.environ, "PROVIDERHUB_CACHE_DIR": str(tmp_path)}
+    said = [
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env).stdout for _ in "ab"
+    ]
+    assert [one.partition(" ")[0] for one in said] == ["True", "False"]
+    assert said[0].partition(" ")[2] == said[1].partition(" ")[2]
+    kept = tmp_path / "catalog" / "prices.json"
+    kept.write_text(kept.read_text("utf-8").replace('"stamp": [', '"stamp": [1, '), "utf-8")  # of another release
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env).stdout == said[0]
 
 
 def test_the_command_refreshes_from_an_address_and_a_path(tmp_path):

@@ -1,14 +1,26 @@
-"""Prices by the package genai-prices, whose data is newer than the snapshot and knows the time of a price."""
+"""Prices by the package genai-prices, whose data is newer than the snapshot and knows the time of a price.
+
+Its import takes 0.2 s, so the prices that a process has looked up are kept for the next one, as long as the package is the same.
+"""
 
 from __future__ import annotations
 
+import atexit
+import json
+import os
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from providerhub import ModelInfo
+from providerhub_catalog._snapshot import own_path
 
+KEPT = "prices.json"  # beside the user's snapshot
 # A provider's name, or a vendor's at models.dev → the name at genai-prices, where they differ.
 VENDORS = {
     "amazon-bedrock": "aws",
@@ -43,21 +55,74 @@ def found(provider: str, model: str) -> ModelInfo | None:
         provider: The name of a provider plugin, or of the vendor at models.dev.
         model: The model's name at the vendor.
     """
+    vendor = VENDORS.get(provider, provider)
+    name = f"{vendor}/{model}"
+    if "genai_prices" not in sys.modules and name in _kept():
+        fields = _kept()[name]
+    else:
+        fields, lasts = _looked_up(vendor, model)
+        if lasts and _stamp():
+            _kept()[name] = fields
+            _at_exit()
+    if not fields:
+        return None
+    tiers = fields.get("price_tiers")
+    return ModelInfo(model, **{**fields, "price_tiers": tiers and tuple(tiers)})
+
+
+def _looked_up(vendor: str, model: str) -> tuple[dict[str, Any] | None, bool]:
+    """The prices of a model as fields, and whether they hold at any time."""
     package = _package()
     if package is None:
-        return None
-    vendor = VENDORS.get(provider, provider)
+        return None, False
     snapshot = package.data_snapshot.get_snapshot()
     entry = next((one for one in snapshot.providers if one.id == vendor), None)
     known = entry and entry.find_model(model.lower(), all_providers=snapshot.providers)
     if not known:
-        return None
+        return None, True
     at_present = known.get_prices(datetime.now(UTC))
     prices = {name: price for name, field in FIELDS.items() if (price := getattr(at_present, field, None)) is not None}
-    if not prices:
-        return None
     amounts = {name: float(getattr(price, "base", price)) for name, price in prices.items()}
-    return ModelInfo(model, source=f"genai-prices {package.__version__}", price_tiers=_tiers(prices), **amounts)  # type: ignore[arg-type]
+    source = {"source": f"genai-prices {package.__version__}", "price_tiers": _tiers(prices)}
+    return {**source, **amounts} if prices else None, not isinstance(getattr(known, "prices", None), list)
+
+
+@cache
+def _kept() -> dict[str, dict[str, Any] | None]:
+    """The prices that earlier processes looked up in the same package."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        path = own_path()
+        told = json.loads(path.with_name(KEPT).read_text("utf-8")) if path and _stamp() else {}
+        if told["stamp"] == _stamp():
+            return dict(told["prices"])
+    return {}
+
+
+@cache
+def _stamp() -> list[int] | None:
+    """The time and the size of the package's data; `None` where it is not installed."""
+    with suppress(OSError, ValueError):
+        spec = find_spec("genai_prices")
+        if spec and spec.origin:
+            data = Path(spec.origin).with_name("data.py").stat()
+            return [data.st_mtime_ns, data.st_size]
+    return None
+
+
+@cache
+def _at_exit() -> None:
+    """Keep the prices once, at the end of the process."""
+    atexit.register(_keep)
+
+
+def _keep() -> None:
+    path = own_path()
+    with suppress(OSError):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f"{KEPT}.{os.getpid()}")
+            temporary.write_text(json.dumps({"stamp": _stamp(), "prices": _kept()}), "utf-8")
+            temporary.replace(path.with_name(KEPT))
 
 
 def _tiers(prices: Mapping[str, Any]) -> tuple[dict[str, float], ...] | None:
