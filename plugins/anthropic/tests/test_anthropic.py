@@ -561,8 +561,8 @@ def test_the_service_lists_its_models():
     able = {"image_input": {"supported": False}, "pdf_input": {"supported": True}, "thinking": {"supported": False}, "batch": 1}
     data = [
         {"type": "model", "id": "claude-opus-9", "max_input_tokens": 2_000_000, "max_tokens": 300_000, "capabilities": able},
-        {"id": "claude-opus-5-5"},
-        {"id": "claude-3-haiku-20240307"},
+        {"id": "claude-opus-5-5", "capabilities": {"thinking": {"supported": True}}},
+        {"id": "claude-3-haiku-20240307", "capabilities": {"thinking": {"supported": True}}},
         {"id": "glm-9"},
         {"id": " "},
         "x",
@@ -577,7 +577,8 @@ def test_the_service_lists_its_models():
         ("claude-3-haiku-20240307", 200_000, True, None),
         ("glm-9", None, None, None),
     ]
-    assert (found[0].supports_files, found[0].supports_reasoning, found[1].supports_files) == (True, False, None)
+    assert [model.supports_files for model in found] == [True, None, None, None]
+    assert [model.supports_reasoning for model in found] == [False, True, None, None]
     assert [model.supports_json_schema for model in found] == [True, True, True, None]
     assert [model.supports_prefill for model in found] == [None, None, True, None]
     assert (server.requests[0].method, server.requests[0].target) == ("GET", "/v1/models?limit=1000")

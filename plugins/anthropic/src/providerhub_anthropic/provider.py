@@ -42,7 +42,8 @@ _COUNTED = (
 """The fields that the service counts. It refuses others, such as `max_tokens`."""
 
 _ABILITIES = {"supports_images": "image_input", "supports_files": "pdf_input", "supports_reasoning": "thinking"}
-"""The capabilities to read from a listed model. The plugin supports a schema even without `structured_outputs`."""
+"""The capabilities to read from a listed model. The plugin supports a schema even without `structured_outputs`.
+A model that can think does not think without a request for it, so its attempts are not expected to be silent for minutes."""
 
 _MAXIMA: dict[tuple[str | None, str], int] = {}
 """Address and model → the maximum tokens of an answer, listed by the service in this process."""
@@ -174,6 +175,7 @@ def _model(config: ProviderConfig, entry: Mapping[str, Any]) -> ModelInfo:
     stated = {field: able.get(name) for field, name in _ABILITIES.items()} if isinstance(able, Mapping) else {}
     said = {field: one.get("supported") for field, one in stated.items() if isinstance(one, Mapping)}
     flags: dict[str, Any] = {field: value for field, value in said.items() if isinstance(value, bool)}
+    flags |= {"supports_reasoning": found.supports_reasoning} if flags.get("supports_reasoning") else {}
     return attrs.evolve(found, **flags)
 
 
