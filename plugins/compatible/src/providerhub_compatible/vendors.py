@@ -203,7 +203,8 @@ VENDORS: Mapping[str, Vendor] = {
         "llama.cpp", "", (), "https://github.com/ggml-org/llama.cpp/tree/master/tools/server", reasoning="template", slow=True,
     ),
     "lmstudio": Vendor(
-        "LM Studio", "", (), "https://lmstudio.ai/docs/developer/openai-compat", models="/api/v0/models", slow=True,
+        "LM Studio", "", ("LMSTUDIO_API_KEY",), "https://lmstudio.ai/docs/developer/openai-compat", models="/api/v0/models",
+        slow=True,
     ),
     "minimax": Vendor(
         "MiniMax", "https://api.minimax.io/v1", ("MINIMAX_API_KEY",),
@@ -215,7 +216,7 @@ VENDORS: Mapping[str, Vendor] = {
         "https://platform.moonshot.ai/docs/api/chat", reasoning="thinking", max_tokens=_NEW_NAME,
     ),
     "nebius": Vendor(
-        "Nebius Token Factory", "https://api.studio.nebius.com/v1", ("NEBIUS_API_KEY",),
+        "Nebius Token Factory", "https://api.tokenfactory.nebius.com/v1", ("NEBIUS_API_KEY",),
         "https://docs.tokenfactory.nebius.com/api-reference",
     ),
     "novita": Vendor(
@@ -254,7 +255,8 @@ VENDORS: Mapping[str, Vendor] = {
         "SGLang", "", (), "https://docs.sglang.ai/basic_usage/openai_api_completions.html", reasoning="template", slow=True,
     ),
     "snowflake": Vendor(
-        "Snowflake Cortex", "https://{account}.snowflakecomputing.com/api/v2/cortex/v1", ("SNOWFLAKE_TOKEN", "SNOWFLAKE_PAT"),
+        "Snowflake Cortex", "https://{account}.snowflakecomputing.com/api/v2/cortex/v1",
+        ("SNOWFLAKE_TOKEN", "SNOWFLAKE_PAT", "SNOWFLAKE_CORTEX_PAT"),
         "https://docs.snowflake.com/en/user-guide/snowflake-cortex/cortex-rest-api", models=None, max_tokens=_NEW_NAME,
         reasoning="object", caches=True, own=(_SNOWFLAKE,), kind="snowflake",
     ),
