@@ -56,6 +56,11 @@ def test_a_bare_list_is_accepted_and_entries_without_a_name_are_skipped():
             },
         ),
         ({"supported_parameters": [], "pricing": {"prompt": "-1"}}, {"supports_tools": False, "supports_json_schema": False}),
+        (
+            {"context_window": 9, "supported_features": ["tools", "json_schema"], "input_modalities": ["text", "image"]},
+            {"context_window": 9, "supports_images": True, "supports_tools": True, "supports_json_schema": True},
+        ),
+        ({"context_length": True, "supported_features": "all"}, {}),
         ({"context_length": "many", "pricing": {"prompt": "free"}, "architecture": None, "capabilities": []}, {}),
     ],
 )

@@ -2,7 +2,7 @@
 
 OpenAI's `GET /models` has no fields for capabilities, so services have added their own. This module reads the fields of vLLM
 (`max_model_len`), OpenRouter (`context_length`, `architecture`, `supported_parameters`, `pricing`), Mistral (`capabilities`,
-`max_context_length`), Groq (`context_window`) and llama.cpp (`meta.n_ctx_train`).
+`max_context_length`), Groq (`context_window`, `supported_features`, `input_modalities`) and llama.cpp (`meta.n_ctx_train`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ _CHAT_ONLY = re.compile(r"-audio|-search-")
 
 _REASONS = re.compile(r"^(ft:)?(o\d|gpt-5(?!.*(-chat|-search))|codex-|computer-use)")
 """Models that think, and whose reasoning can go back encrypted."""
+
+_LISTS = ("supported_parameters", "supported_features")
+"""Fields that name all abilities of a model."""
 
 _KNOWN: tuple[tuple[str, int, bool], ...] = (
     ("gpt-5", 400_000, True),
@@ -101,14 +104,14 @@ def stated_model(entry: Mapping[str, Any]) -> ModelInfo:
     Args:
         entry: The entry of the list.
     """
-    parameters = entry.get("supported_parameters")
+    parameters = next((value for value in map(entry.get, _LISTS) if isinstance(value, list)), None)
     capabilities = _of(entry, "capabilities")
     return ModelInfo(
         str(entry["id"]),
         supports_stream=True,
-        supports_tools="tools" in parameters if isinstance(parameters, list) else _flag(capabilities.get("function_calling")),
+        supports_tools=_flag(capabilities.get("function_calling")) if parameters is None else "tools" in parameters,
         supports_images=_reads_images(entry, capabilities),
-        supports_json_schema="structured_outputs" in parameters if isinstance(parameters, list) else None,
+        supports_json_schema=None if parameters is None else "structured_outputs" in parameters or "json_schema" in parameters,
         context_window=_window(entry),
         price_in=_price(entry, "prompt"),
         price_out=_price(entry, "completion"),
@@ -116,14 +119,14 @@ def stated_model(entry: Mapping[str, Any]) -> ModelInfo:
 
 
 def _reads_images(entry: Mapping[str, Any], capabilities: Mapping[str, Any]) -> bool | None:
-    kinds = _of(entry, "architecture").get("input_modalities")
+    kinds = _of(entry, "architecture").get("input_modalities") or entry.get("input_modalities")
     return "image" in kinds if isinstance(kinds, list) else _flag(capabilities.get("vision"))
 
 
 def _window(entry: Mapping[str, Any]) -> int | None:
     named = (entry.get(name) for name in ("context_length", "max_model_len", "max_context_length", "context_window"))
     counts = (*named, _of(entry, "meta").get("n_ctx_train"))
-    return next((count for count in counts if isinstance(count, int) and count > 0), None)
+    return next((count for count in counts if type(count) is int and count > 0), None)
 
 
 def _price(entry: Mapping[str, Any], name: str) -> float | None:
