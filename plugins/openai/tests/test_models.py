@@ -71,6 +71,14 @@ def test_the_capabilities_that_a_service_states_are_used(entry, expected):
     assert {name: told[name] for name in silent} == {**silent, **expected}
 
 
+def test_the_models_of_embeddings_of_another_service_come_last():
+    found, _ = listed({"data": [{"id": "nomic-embed-text", "max_model_len": 2048}, {"id": "llama"}]})
+    assert [(model.name, model.supports_embeddings, model.supports_stream) for model in found] == [
+        ("llama", None, True),
+        ("nomic-embed-text", True, None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "answers"),
     [

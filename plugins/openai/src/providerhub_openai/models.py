@@ -104,10 +104,13 @@ def stated_model(entry: Mapping[str, Any]) -> ModelInfo:
     Args:
         entry: The entry of the list.
     """
+    name = str(entry["id"])
+    if "embed" in name.lower():
+        return ModelInfo(name, supports_embeddings=True, context_window=_window(entry))
     parameters = next((value for value in map(entry.get, _LISTS) if isinstance(value, list)), None)
     capabilities = _of(entry, "capabilities")
     return ModelInfo(
-        str(entry["id"]),
+        name,
         supports_stream=True,
         supports_tools=_flag(capabilities.get("function_calling")) if parameters is None else "tools" in parameters,
         supports_images=_reads_images(entry, capabilities),
