@@ -95,6 +95,7 @@ MODELS = (
     described("gemini-2.5-pro", 1.25, 10.0, thinks=True),
     described("gemini-3-flash-preview", 0.5, 3.0, thinks=True),
     described("gemini-3.1-pro-preview", 2.0, 12.0, thinks=True),
+    ModelInfo("gemini-embedding-001", supports_embeddings=True, context_window=2048),
     ModelInfo("gemini-embedding-*", supports_embeddings=True),
     ModelInfo("gemini-*", supports_stream=True),
 )
