@@ -90,7 +90,7 @@ def _looked_up(vendor: str, model: str) -> tuple[dict[str, Any] | None, bool]:
 @cache
 def _kept() -> dict[str, dict[str, Any] | None]:
     """The prices that earlier processes looked up in the same package."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):  # no file, not one of ours, or no home directory
         path = own_path()
         told = json.loads(path.with_name(KEPT).read_text("utf-8")) if path and _stamp() else {}
         if told["stamp"] == _stamp():
@@ -116,9 +116,8 @@ def _at_exit() -> None:
 
 
 def _keep() -> None:
-    path = own_path()
-    with suppress(OSError):
-        if path:
+    with suppress(OSError, RuntimeError):
+        if path := own_path():
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f"{KEPT}.{os.getpid()}")
             temporary.write_text(json.dumps({"stamp": _stamp(), "prices": _kept()}), "utf-8")
