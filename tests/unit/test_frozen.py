@@ -78,6 +78,10 @@ def test_the_class_is_one_of_attrs():
 @pytest.mark.parametrize("cls", sorted(every_value_class(), key=str))
 def test_a_misspelt_keyword_of_every_class_names_the_nearest(cls):
     field = attrs.fields(cls)[0].name
+    if cls.__name__ in {"Attempt", "Completion", "Request", "Route"}:  # made in each call, in which a hint would take time
+        with pytest.raises(TypeError, match=f"'{field}x'"):
+            cls(**{f"{field}x": 1})
+        return
     with pytest.raises(TypeError, match=rf"^{cls.__name__}\(\) .*'{field}x'.*did you mean '{field}'\?") as raised:
         cls(**{f"{field}x": 1})
     assert str(raised.value).count(f"{field}x") == 1
