@@ -414,8 +414,9 @@ class TakesResetForTheEnd(OpenAIChatProvider):
 @bad("truncated-is-error")
 class TakesTheEndForGranted(Misread):
     class reader(ChatReading):  # noqa: N801 -- the name of the attribute
-        def _unfinished(self, cut: ProtocolError | None) -> Finish:
-            return Finish("stop") if self._any_event else super()._unfinished(cut)
+        def _check_end(self, cut: ProtocolError | None) -> None:
+            if not self._any_event:
+                super()._check_end(cut)
 
 
 @bad("malformed-chunk")
