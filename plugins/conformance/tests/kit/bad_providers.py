@@ -540,15 +540,14 @@ class LooksAtTheEdges(Misread):
 
 
 @bad("every-cut")
-class GuessesTheReason(Misread):
+class TakesHalfAReason(Misread):
     class reader(ChatReading):  # noqa: N801 -- the name of the attribute
-        def _unfinished(self, cut: ProtocolError | None) -> Finish:
+        def _check_end(self, cut: ProtocolError | None) -> None:
             try:
-                return super()._unfinished(cut)
+                super()._check_end(cut)
             except ProtocolError as error:
-                if '"finish_reason":"t' in error.excerpt:
-                    return Finish("stop")
-                raise
+                if '"finish_reason":"t' not in error.excerpt:
+                    raise
 
 
 class Gathers(ChatReading):
