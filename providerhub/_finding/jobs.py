@@ -21,10 +21,7 @@ AGAIN = 0.05  # seconds until another try to start a thread, where the system ha
 class Task:
     """Work that one daemon thread does once. Several calls may start the task and wait for it. Thread-safe.
 
-    Args:
-        name: The work in a few words, such as `"list the models of acme"`.
-        work: The function of the task. Its exception is logged; any other `BaseException`, such as `KeyboardInterrupt`, is raised
-            in the waiting callers.
+    An exception of the work is logged. Any other `BaseException`, such as `KeyboardInterrupt`, is raised in the waiting callers.
     """
 
     __slots__ = ("__weakref__", "_lock", "_started", "_thread", "_work", "done", "ended", "interruption", "name")

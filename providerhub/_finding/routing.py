@@ -145,15 +145,10 @@ class Router:
     ) -> Planned:
         """Decide which candidates are tried, and in which order. Without a candidate, the error names the reason and the fix.
 
-        Args:
-            model: A name, a `Model`, or a sequence of these, in order of preference.
-            needs: The capabilities that the request needs.
-            now: Seconds on the clock of the health records.
-            tokens: Returns an estimate of the input tokens, and the most output tokens (`None` when unknown); called only when
-                a candidate has a known window.
-            uses: Returns whether the request uses a capability at a provider; called only when a service denied one before.
-            strategy: One of `STRATEGIES`; `None` takes the settings' one.
-            dry: Change no state of the strategy.
+        `now` is in seconds on the clock of the health records. With `dry`, the strategy keeps its state. `tokens` returns an
+        estimate of the input tokens, and the most output tokens (`None` when unknown); it is called only when a candidate has a
+        known window. `uses` returns whether the request uses a capability at a provider; it is called only after a service has
+        denied one.
         """
         strategy = self._settings.strategy if strategy is None else strategy
         suitable = self._suitable(model, needs)

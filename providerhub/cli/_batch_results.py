@@ -182,15 +182,9 @@ _TAKEN = ("provider", "model", "finish_reason", "input_tokens", "output_tokens")
 
 
 def write_table(results: Path, table: Path, *, objects: bool) -> None:
-    """Write the table of a file of results, at once or not at all.
+    """Write the table of a file of results, at once or not at all. The ending of its name decides the separator.
 
-    Args:
-        results: The file, with a line of JSON for each result.
-        table: The table's file. The ending of its name decides the separator.
-        objects: Whether each field of a JSON answer has a column. Otherwise the column `answer` holds the text.
-
-    Raises:
-        click.ClickException: The table cannot be written, for example because a spreadsheet under Windows has it open.
+    With `objects`, each field of a JSON answer has a column. Otherwise the column `answer` holds the text.
     """
     places: dict[int, int] = {}
     columns: dict[str, None] = {}

@@ -192,11 +192,9 @@ def _plain(owner: object, _field: object, value: Any) -> Any:
 
 
 def record(value: Completion | Route, *, media: bool = False) -> dict[str, Any]:
-    """An answer, or the attempts of a call and the skipped candidates.
+    """An answer with its `message`, or the attempts of a call and the skipped candidates.
 
-    Args:
-        value: The answer or the route. An answer has its `message`, with the vendor's own form.
-        media: Whether to write the bytes of images and sounds, as base64, in place of their number.
+    With `media`, the bytes of images and sounds are written as base64, in place of their number.
     """
     found = attrs.asdict(value, value_serializer=_plain)
     if isinstance(value, Completion):
