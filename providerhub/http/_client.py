@@ -48,7 +48,7 @@ class HttpClient(Client):
         self._lock = renewed_at_fork(threading.Lock())
         self._kept = _Kept()
         # Not `__del__`: the garbage collector may come to the sockets first, which then warn that they were not closed.
-        weakref.finalize(self, self._kept.close).atexit = False
+        weakref.finalize(self, self._kept.close)
         self._pid, self._cleaned = 0, time.monotonic()
 
     def send(self, request: HttpRequest, call: CallContext) -> Answer:
