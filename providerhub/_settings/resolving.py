@@ -134,13 +134,20 @@ def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, 
     `completed` and `missing` are the results of `resolve`.
     """
     flaws_of = flaws_in(completed, missing)
-    parts = [f"{variable_in_use(s, config, plugin)} {flaws_of[s.name]}" for s in missing if s.name in flaws_of]
+    parts = [f"{_source(s, config, plugin)} {flaws_of[s.name]}" for s in missing if s.name in flaws_of]
     unset = [s for s in missing if s.name not in flaws_of]
     if unset:
         names = [f"{s.name} (environment variable {variable_in_use(s, config, plugin)})" for s in unset]
         others = {f", or another {s.required_unless}" for s in unset if s.required_unless and config.get(s.name) is None}
         parts.append(f"set {' and '.join(names)}{''.join(sorted(others))}")
     return "; ".join(parts)
+
+
+def _source(setting: Setting, config: ProviderConfig, plugin: str) -> str:
+    """Name the variable or the setting that a value comes from; see `_value`."""
+    name, own = variable_in_use(setting, config, plugin), config.get(setting.name)
+    is_own = own is not None and not _is_variable(own) and (config.origin == "argument" or not os.environ.get(name))
+    return f"{setting.name} of [providers.{config.name}]" if is_own else name
 
 
 def flaws_in(completed: ProviderConfig, missing: Collection[Setting]) -> dict[str, str]:

@@ -201,6 +201,13 @@ def test_a_value_that_cannot_be_used_is_refused_before_anything_is_sent(name, op
     assert said in str(_error(name, api_key=KEY, options=options))
 
 
+@pytest.mark.parametrize("name", AWS)
+def test_a_value_that_cannot_be_used_is_named_with_its_source(name, monkeypatch):
+    assert f"region of [providers.{name}] cannot be used" in str(_error(name, api_key=KEY, options={"region": "eu west"}))
+    monkeypatch.setenv("AWS_REGION", "eu west")
+    assert "AWS_REGION cannot be used" in str(_error(name, api_key=KEY))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "setting"),
     [
