@@ -134,7 +134,7 @@ class OpenAIChatProvider(WireProvider):
         """
         answer: HttpAnswer = yield HttpRequest(f"{self.path.removesuffix('/chat/completions')}/models", method="GET")
         found = (self.model(entry) for entry in answer.entries() if str(entry.get("id") or "").strip())
-        # The models of embeddings come last, since a caller without a wish takes the first model.
+        # The models of embeddings come last, since a caller without a choice gets the first model.
         return sorted((model for model in found if model is not None), key=lambda model: model.supports_embeddings is True)
 
     def model(self, entry: Mapping[str, Any]) -> ModelInfo | None:

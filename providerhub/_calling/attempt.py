@@ -30,7 +30,7 @@ PullResult = bool | Exception  # how a pull ended: true at the first content of 
 
 
 class RunningAttempt(Generic[Pieces, Runner]):
-    result: PullResult | None = None  # how the latest pull ended; `None` when another thread or task has carried the call on
+    result: PullResult | None = None  # how the latest pull ended; `None` if another thread or task has continued the call
     pieces: Pieces | None = None  # the provider's iterator, once the provider has been asked
     runner: Runner | None = None  # the thread or task that pulls the attempt, while it has one of its own
     task: Any = None  # the asyncio task that pulls the attempt, while it does
@@ -110,7 +110,7 @@ class Services(NamedTuple):
     registry: Registry
     observers: Observers | None
     clock: Clock
-    # Tells the clock of a test when an attempt is slow, and what then begins.
+    # Tells the clock of a test when an attempt is slow, and the function to call then.
     watch: Callable[[CallContext, float, Callable[[], bool] | None], object] | None
     pacer: Pacer
     replan: Callable[[CallSpec], RoutePlan | None]  # makes the plan again after a wait; `None` without a candidate

@@ -309,7 +309,7 @@ class Chain(Driver[Racer]):
                 pass
         elif seconds < math.inf:
             clock.sleep(seconds)
-        else:  # the time of a test stands still until another thread gives its turn back
+        else:  # the time of a test's clock stops until another thread gives back its turn
             signal.wait(AGAIN)
 
     def _do(self, job: Job, seconds: float) -> Steps[None]:

@@ -56,7 +56,7 @@ class Driver(Generic[AnAttempt]):
     _ask: Callable[[AnAttempt, float | None], Effect]
     # Lets the current attempt run beside the others: the first to end its pull, or `None` after so many seconds.
     _race: Callable[[float], Steps[tuple[AnAttempt, PullResult] | None]]
-    _new_signal: Callable[[], Any]  # makes a `threading.Event`, or the like, which any thread may set to end a `_doze`
+    _new_signal: Callable[[], Any]  # makes a `threading.Event` or similar, which any thread may set to end a `_doze`
     _doze: Callable[[Any, float], Steps[None]]  # waits until the signal is set, at most for some seconds
     _do: Callable[[Job, float], Steps[None]]  # lets a thread do a job, and waits for its end, at most for some seconds
     _cut: Callable[[AnAttempt], None]  # cancels an attempt; does not wait for its end
@@ -176,7 +176,7 @@ class Driver(Generic[AnAttempt]):
                     raise self._given_up()
                 if asks:
                     is_over = due > until and not any(turn.is_asked for turn in turns.values())
-                else:  # a turn that is infinitely far off may come at any moment: `wake` is called then
+                else:  # a turn without a known time may come at any moment: `wake` is called then
                     is_over = now() >= until or until < due < math.inf
                 if chosen is not None or left <= 0 or is_over:
                     return chosen, None if chosen is None else turns[chosen]

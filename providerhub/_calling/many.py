@@ -32,7 +32,7 @@ class ManyCalls:
     """Many running calls: the part that does not wait. `complete` makes one call; `how` goes to the schedule."""
 
     inputs: tuple[type, ...] = (Iterable,)
-    report: Callable[[Event], None]  # lets an event be carried out by the thread that reads the outcomes; for any thread
+    report: Callable[[Event], None]  # passes an event to the thread that reads the outcomes; for any thread
     _send: Callable[[Row], None]  # makes the call of a row
 
     def __init__(

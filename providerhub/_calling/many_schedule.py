@@ -22,7 +22,7 @@ from providerhub._rules.policy import Rng
 from providerhub._values import Completion, RetryPolicy, errors
 
 IDLE = 0.1  # seconds without an item after which the input counts as idle
-FREE = 20  # the most tries of a row after a rate limit that are not counted, since other rows were answered meanwhile
+FREE = 20  # the maximum uncounted tries of a row after a rate limit, while other rows are answered
 _LONGEST = 60.0
 _GROWTH = 4.0
 IN_MEMORY = 10_000  # the most waiting rows in memory; further rows wait in a file
@@ -143,7 +143,7 @@ class Gate:
     until: float = 0.0  # the end of the pause as far as it is known, in seconds
     probe: int | None = None  # the index of the row that is sent first after the pause
     refused: Exception | None = None  # the refusal of a key or a quota
-    shut: Exception | None = None  # set when the pause does not end: the rows of the model are sent no more
+    shut: Exception | None = None  # set when the pause does not end: no more rows of the model are sent
 
 
 class Gates:

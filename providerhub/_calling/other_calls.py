@@ -34,7 +34,7 @@ from providerhub._values.errors import CapabilityError, ConfigurationError, Inva
 from providerhub._values.provider import CallContext, Piece
 
 TEXTS = Check("a text, or a list of texts that are not empty", lambda value: isinstance(value, Sequence) and NAMES.test(value))
-LIMIT = 100  # the most texts of one request to a provider without `embedding_limit`
+LIMIT = 100  # the maximum number of texts in one request to a provider without `embedding_limit`
 _VECTORS, _COUNT = "vectors", "token_count"
 
 

@@ -34,11 +34,11 @@ from providerhub._values.provider import CallContext
 from providerhub._values.vendor_batch import VendorBatch
 
 Found = TypeVar("Found")
-Asked = tuple[Request, Output | None]  # a request as the vendor gets it, and the class into which its answer is read
+Asked = tuple[Request, Output | None]  # a request in the vendor's form, and the class of its answer
 
 MOST_ROWS = 5_000  # requests of one batch: its results are read at once, and an answer may have 64 MiB
 MOST_BYTES = 32 * 1024 * 1024  # of the messages of one batch, as JSON
-EARLY, LATE = 120.0, 3600.0  # the batch of an intent was created, by the vendor's clock, so many seconds before or after it
+EARLY, LATE = 120.0, 3600.0  # the batch of an intent was created within these seconds before or after it, by the vendor's clock
 
 
 @attrs.define(eq=False)

@@ -28,7 +28,7 @@ from providerhub._values.value import Value, frozen
 
 HOOK_GROUP = "providerhub.hooks"  # the entry-point group of plugins that observe or rank. They are always loaded.
 MOST_WAIT = 30.0  # seconds that a thread waits for a plugin that another thread imports
-_INCOMPATIBLE = "incompatible: "  # the beginning of a reason that another version of the core or of the plugin would mend
+_INCOMPATIBLE = "incompatible: "  # the beginning of a reason that another version of the core or of the plugin would fix
 _SUBGROUPS = ("commands", "conformance", "executors", "sandbox", "shared")
 GROUPS = frozenset({hookspecs.PROJECT, HOOK_GROUP, *(f"{hookspecs.PROJECT}.{name}" for name in _SUBGROUPS)})
 _PROVIDER = "providerhub_provider"

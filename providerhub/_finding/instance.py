@@ -133,7 +133,7 @@ class ProviderObjects:
         with self._lock:
             is_current = config is self._config
             ended = [other for other in self._per_loop if getattr(other, "is_closed", bool)()]
-            # An object refers to its loop, usually, so that the weak reference alone would keep both for ever.
+            # An object usually refers to its loop, so the weak reference alone would keep both for ever.
             unused = [self._per_loop.pop(other) for other in ended]
             if is_current:
                 self._has_astream = has_astream

@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # slow to import; most calls need no task
     from concurrent.futures import Future
 
 
-GRACE = 0.25  # seconds that a call waits for further tasks after it could go on, so that the order of its plan depends on no race
-AGAIN = 0.05  # seconds until another try to start a thread, where the system has none to give
+GRACE = 0.25  # seconds that a call waits for further tasks after it could go on, so that its plan does not depend on a race
+AGAIN = 0.05  # seconds until another try to start a thread, if the system could not start one
 
 
 class Task:

@@ -27,7 +27,7 @@ TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
 # Seconds until a service is asked again: after a list, and after the first failure; and after many failures in a row.
 AGAIN_FIRST, AGAIN_MOST = 60.0, 600.0
 _OF_SERVICE = (ProviderError, ConfigurationError)  # errors with words for the user; any other one names the function
-MOST = 100_000  # models that a generator may give; one without an end would take all memory
+MOST = 100_000  # the maximum number of models from a generator; an endless generator would take all memory
 # Seconds until a list is renewed although it has the name: a service on this machine changes more often.
 FRESH, FRESH_ON_LOOPBACK = 86400.0, 60.0
 

@@ -38,7 +38,7 @@ class Needs(NamedTuple):
         The fields in `guessed` come from a catalogue, which excludes no model.
         """
         for name, has in self._needed(model):
-            # Prefill must be declared: a service without it begins a new answer, which would be spliced to the partial one.
+            # Prefill must be declared, since another service would begin a new answer after the partial answer.
             if (has is False and f"supports_{name}" not in guessed) or (name == "prefill" and not has):
                 return f"no {name.replace('_', ' ')}"
         return ""

@@ -49,7 +49,7 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     unasked = registry.instance(owner) if owner in registry.names() else None
     if unasked is not None and unasked.list.listed_at is None and not unasked.list.error and unasked.can_list:
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; {_unlisted(unasked)}")
-    # A local service that is down and that no setting names is hardly the cause while there is another one.
+    # A local service that is down, and that no setting names, is hardly the cause if there is another service.
     if failing and (not (may or near) or any(i.config.api_key or not i.is_at_home for i in failing)):
         return failing[0].list.failure(_not_listed(failing, rest if is_pin and not pin else model))
     its = owners.get(near[0]) if near else None

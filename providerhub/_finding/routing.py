@@ -250,7 +250,7 @@ class Router:
             said = "the service said so; " if obstacle.is_lack else ""
             skip = Skip(candidate.provider, candidate.model, obstacle.reason, f"{said}for {obstacle.until - now:.1f} s more")
             unavailable.append(skip)
-            # An open breaker is tried before a rate limit is waited for; a refused key or a used-up quota is neither.
+            # The call tries an open breaker before it waits for a rate limit. It skips a refused key or a used-up quota.
             rank = (obstacle.is_lack, not obstacle.is_breaker, obstacle.until)
             if (obstacle.is_breaker or obstacle.is_lack or obstacle.reason == "rate limited") and (
                 soonest is None or rank < soonest[0]

@@ -28,7 +28,7 @@ def exhausted(attempts: Sequence[Attempt], last: Candidate) -> errors.ProviderHu
         return errors.AllProvidersFailedError(message, attempts=tuple(attempts))
     error = failures[-1]
     if isinstance(error, errors.PluginError) and isinstance(error.__cause__, errors.CallerError):
-        # The plugin found its settings wrong. The caller can mend that, so the error is raised as it is.
+        # The plugin found wrong settings. The caller can fix them, so the error is raised unchanged.
         return error.__cause__
     if isinstance(error, errors.ModelUnavailableError):
         missing = errors.ModelNotFoundError(f"{last}: the provider does not have the model: {error}")

@@ -75,7 +75,7 @@ class Engine(Attempts):
     _queued_at = _waited = 0.0
     _full: Mapping[Candidate, Full] = {}  # the candidates whose limits were reached, and the time of the next turn there
     _awaited: Mapping[Candidate, Full] = {}  # those at which the call waited last
-    _waits_for: Failure | None = None  # the failure whose repeat is waited for, before a model that is liked less
+    _waits_for: Failure | None = None  # the failure whose repeat the call waits for, before the next model
 
     def __init__(
         self,

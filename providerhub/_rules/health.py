@@ -157,7 +157,7 @@ class Health:
         # (instance, model as it is sent) → the capabilities that the service denied, and when each is forgotten.
         self._lacking: dict[Key, dict[str, float]] = {}
         self._forgiven: dict[str, int] = {}
-        # Called with the key, the statement and its seconds when a provider states something that holds for other processes too.
+        # Called with the key, the statement and its seconds for a statement that holds for other processes too.
         self.on_fact: Callable[[Key, str, float], object] | None = None
 
     def _at_fork_reinit(self) -> None:
@@ -251,7 +251,7 @@ class Health:
                     self._count(key, record, now, ok=False, slow=isinstance(error, errors.ProviderTimeoutError))
                 else:
                     record.breaker.release()
-            # A late refusal of the old key does not pause the new one, nor does that of a token which the plugin fetches again.
+            # A late refusal of the old key, or of a token that the plugin fetches again, does not pause the new key.
             late = isinstance(error, errors.AuthenticationError) and (
                 (error.retryable and error.about_key) or permit.forgiven != self._forgiven.get(candidate.provider, 0)
             )

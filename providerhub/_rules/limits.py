@@ -33,7 +33,7 @@ SLACK = 0.05
 FIRST_PAUSE, LONGEST_BACKOFF = 1.0, 60.0
 MEMORY = 300.0  # seconds after the last pause in which the lessons are kept
 SURE = 4  # the number of accepted calls from which a rate is taken seriously
-STRIKES = 3  # the number of pauses after which a rate is taken seriously though fewer calls were accepted
+STRIKES = 3  # the number of pauses after which a rate counts even if fewer calls were accepted
 # Seconds before a rate rises: the least, the most after the first pause, and the most.
 PATIENCE, FIRST_PATIENCE, LONGEST_PATIENCE = 10.0, 60.0, 120.0
 GRACE, LONGEST_GRACE = 1.0, 10.0  # seconds after which a call counts as not refused: the least, and the most

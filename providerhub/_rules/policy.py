@@ -14,11 +14,11 @@ from typing import NamedTuple
 from providerhub._values import BudgetRules, Candidate, RetryPolicy, errors
 
 Rng = Callable[[], float]  # returns a number from 0 up to, not including, 1
-LEAVE_BEFORE_DEADLINE = 1.0  # seconds that the call must have left after a `Retry-After`; with fewer the wait cannot help
+LEAVE_BEFORE_DEADLINE = 1.0  # seconds that the call must have left after a `Retry-After`; with less time the wait cannot help
 # The largest share of a `Retry-After` that is added to it, so that clients do not all return at the same moment.
 RETRY_AFTER_JITTER = 0.1
-FREE_WAITS = 20  # the most waits of one call for a rate limit that cost neither an attempt nor a token of the retry budget
-# Seconds: the shortest stated wait that is free. A service that names shorter ones could otherwise be asked without end.
+FREE_WAITS = 20  # the maximum number of free waits of one call for a rate limit
+# Seconds: the shortest free wait. A service that names shorter waits could otherwise be asked without end.
 FREE_WAIT = 1.0
 SHORTAGE_FIRST, SHORTAGE_MOST = 0.05, 1.0  # seconds of the first and of the longest wait for a file descriptor or a thread
 # Seconds without content after which an attempt at a model of usual speed is joined by the next candidate, at the latest.
@@ -27,7 +27,7 @@ LACK_FOR = 3600.0  # seconds for which a model's lack of a capability is remembe
 QUOTA_PAUSE = 600.0  # seconds of the pause of a provider whose quota is used up
 
 SHORT = 0.05  # seconds that a call waits for its turn, where the store of shared limits has none, before it goes elsewhere
-LOOK_AGAIN = 1.0  # seconds after which a slow attempt is looked at again when no retry budget allowed another one beside it
+LOOK_AGAIN = 1.0  # seconds until the next look at a slow attempt, if the retry budget allowed no parallel attempt
 
 
 class Disposition(NamedTuple):

@@ -16,7 +16,7 @@ from providerhub._values import ProviderConfig
 from providerhub._values.checks import nearest
 
 _TARGETS = ("http", "https", "all")  # the schemes for which a proxy may be named; also "https://host" for one host alone
-# The schemes of proxies. `providerhub.http` refuses SOCKS; a plugin with a transport of its own may speak it.
+# The schemes of proxies. `providerhub.http` refuses SOCKS; a plugin with its own transport may support it.
 _PROXIES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
 QUOTED = "is in quotation marks, which would be sent with it; write it without them (`docker --env-file` keeps them)"
 

@@ -22,7 +22,7 @@ from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli import _store as store
 
-_GRACE = 0.5  # seconds that an interrupted call has to end; a provider that does not look at its context is left alone after them
+_GRACE = 0.5  # seconds that an interrupted call has to end; after them, a provider that ignores its context is not waited for
 
 
 @contextlib.contextmanager

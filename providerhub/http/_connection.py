@@ -125,7 +125,7 @@ class ActiveConnection:
             return
         # The thread that aborts needs the socket of TLS before the handshake.
         self.use(context.wrap_socket(self.sock, server_hostname=host, do_handshake_on_connect=False)).do_handshake()
-        if self.aborted:  # a socket that was shut down before the handshake passes for one that needs none
+        if self.aborted:  # a socket that was shut down before the handshake looks like a socket that needs no handshake
             raise OSError(_ABORTED)
 
     def _tunnel(self, request: bytes) -> None:

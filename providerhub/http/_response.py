@@ -145,7 +145,7 @@ class Response:
         if self._method == "HEAD" or status in _BODILESS:
             self.ended = True
         elif coding is not None and coding.lower() == "chunked":
-            # A length beside it may be an attempt to smuggle another answer in (RFC 9112, section 6.1).
+            # An additional length may be an attempt to smuggle in another answer (RFC 9112, section 6.1).
             self.will_close = self.will_close or length is not None
             # A size line begins with the line break that ends the chunk before it; this one stands before the first chunk.
             self._body, self._held = self._unframed, b"\r\n"

@@ -130,7 +130,7 @@ class ChatAnswer:
         if extras := self.calls.extras:
             turn["tool_calls"] = extras
         if self.reasoned and not turn:
-            # Within a loop of tool calls, DeepSeek, Moonshot and others want the reasoning back.
+            # Within a loop of tool calls, DeepSeek, Moonshot and others require the reasoning in the next request.
             turn[self.thought_key] = "".join(self.reasoned)
         return turn
 
@@ -293,7 +293,7 @@ class ChatAnswer:
         if self._sound is None or audio.get("id"):
             self._sound = str(audio.get("id") or "")
         if self._sound:
-            # The service knows its audio by the identifier, and takes no text beside it.
+            # The service identifies its audio by the identifier, and accepts no text with it.
             self._turn.update(audio={"id": self._sound}, content=None)
         transcript, data = audio.get("transcript"), audio.get("data")
         if transcript and isinstance(transcript, str) and speaks and (text := self._halves.text("text", transcript)):
