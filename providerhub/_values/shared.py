@@ -97,7 +97,7 @@ class SharedState(Protocol):
 
     @property
     def on_outage(self) -> str:
-        """The treatment of limits while the store does not answer: a value of `ON_OUTAGE`."""
+        """The treatment of limits while the store does not answer, one of `ON_OUTAGE`."""
 
     @property
     def answer(self) -> float:
