@@ -114,7 +114,7 @@ def source_of(part: Mapping[str, Any]) -> str:
         part: The part of a message's content.
 
     Returns:
-        The address (also `data:`), the identifier, or the base64 text; empty if the part has none.
+        The address (with any scheme), the identifier, or the base64 text; empty if the part has none.
     """
     value = part.get(str(part.get("type")))
     if not isinstance(value, Mapping):
