@@ -76,7 +76,7 @@ class ProviderObjects:
         self.close_all(made)
 
     async def aclose(self) -> None:
-        """`close`, awaiting the `aclose()` of the running loop's object where it has one."""
+        """Do `close`, and await `aclose()` of the running loop's object, if it has this method."""
         import asyncio  # slow to import; a running loop has imported it already
 
         with self._lock:
@@ -389,7 +389,7 @@ class Instance:
         self._objects.close()
 
     async def aclose(self) -> None:
-        """`close`, awaiting the `aclose()` of the running loop's object where it has one."""
+        """Do `close`, and await `aclose()` of the running loop's object, if it has this method."""
         self.list.close()
         await self._objects.aclose()
 

@@ -375,7 +375,7 @@ class Registry:
             instance.close()
 
     async def aclose(self) -> None:
-        """`close`, awaiting the `aclose()` of the running loop's objects where they have one."""
+        """Do `close`, and await `aclose()` of the running loop's objects, if they have this method."""
         import asyncio  # slow to import; a running loop has imported it already
 
         # All at once, so that one slow provider costs the others nothing.

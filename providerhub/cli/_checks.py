@@ -30,7 +30,7 @@ from providerhub.cli._settings import declared_only, environment_problems, is_op
 
 
 def configuration() -> tuple[str | None, Settings, list[Finding]]:
-    """The path of the settings file, if any; the settings without the mistakes; the findings."""
+    """Return the path of the settings file (or `None`), the settings without mistakes, and the findings."""
     found: list[Finding] = []
     try:
         path = settings_path(os.environ)

@@ -61,7 +61,7 @@ def model_of(vendor: Vendor, entry: Mapping[str, Any]) -> ModelInfo | None:
     """Describe a model by the abilities that its entry states.
 
     Args:
-        vendor: The vendor, whose table says where the name and the prices are.
+        vendor: The vendor. Its table has the fields of the name and the prices.
         entry: The entry of the list.
 
     Returns:

@@ -74,8 +74,8 @@ def tokens(request: Request, *, usual: bool = False) -> int:
 
     Args:
         request: The request.
-        usual: Whether the number may be too high for a rare text. Tools, which models write in different ways, are left out then.
-            Default false.
+        usual: Whether the number may be too high for a rare text. If true, tools are left out, because models write them in
+            different ways. Default false.
     """
     texts = [_text(message.get("content")) for message in request.messages]
     if request.tools and request.tool_choice != "none" and not usual:
