@@ -79,4 +79,6 @@ def test_commands_side_by_side_all_run_and_one_that_fails_is_named(bad, status):
     assert f"exit status {status}" in done.stdout
     assert "\n999\n" in done.stdout
     assert ("\n42\n" in done.stdout) == (status == 3)
-    assert subprocess.run([*runner, good], capture_output=True, check=False).returncode == 0
+    quiet = subprocess.run([*runner, "--quiet", good], capture_output=True, encoding="utf-8", check=False)
+    assert quiet.returncode == 0
+    assert "\n999\n" not in quiet.stdout
