@@ -51,8 +51,6 @@ class AsyncAnswer(BaseAnswer):
 
     __slots__ = ("_connection", "_session")
 
-    _timer: LoopTimer
-
     def __init__(self, call: CallContext, timer: LoopTimer, session: Session, limit: int, *, stream: bool) -> None:
         super().__init__(call, timer, call.on_cancel(timer.fire), limit, stream=stream)
         self._session = session
