@@ -84,7 +84,9 @@ def _function(method: Callable[..., Any]) -> Any:
     if iscoroutinefunction(method):
 
         async def function(*args: Any, **knobs: Any) -> Any:
-            return await getattr(await adefault_hub(), name)(*args, **knobs)
+            awaited = getattr(await adefault_hub(), name)(*args, **knobs)
+            del args, knobs  # as in `hinted`
+            return await awaited
 
     else:
 
