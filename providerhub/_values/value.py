@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import reprlib
+import threading
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
 
+from providerhub._threads import renewed_at_fork
 from providerhub._values.checks import hinted
 
 # In the order in which they take their places: a class that has its `__init__` has all of them.
@@ -29,6 +31,9 @@ def _meant(value: Any, name: str) -> Any:
     field = _ELSEWHERE.get(name)
     hint = f"; did you mean {field!r}?" if hasattr(type(value), field or " ") else ""
     raise AttributeError(f"{type(value).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=value)
+
+
+_lock = renewed_at_fork(threading.RLock())
 
 
 class _Waiting:
@@ -61,14 +66,17 @@ def _frozen(**how: Any) -> Callable[[type], type]:
         body = {name: value for name, value in vars(plain).items() if name not in {*names, "__dict__", "__weakref__"}}
 
         def make() -> None:
-            whole = dict(vars(attrs.frozen(**how)(plain)))
-            if "__init__" in whole and plain.__name__ not in _IN_EACH_CALL:
-                whole["__init__"] = hinted(whole["__init__"], plain.__name__)
-            for part in _PARTS:
-                if part in whole:
-                    setattr(found, part, whole[part])
-                elif part in vars(found):  # another version of attrs has no such part
-                    delattr(found, part)
+            with _lock:  # attrs changes the class while it reads it
+                if not isinstance(vars(found).get("__init__"), _Waiting):  # another thread has made the parts
+                    return
+                whole = dict(vars(attrs.frozen(**how)(plain)))
+                if "__init__" in whole and plain.__name__ not in _IN_EACH_CALL:
+                    whole["__init__"] = hinted(whole["__init__"], plain.__name__)
+                for part in _PARTS:
+                    if part in whole:
+                        setattr(found, part, whole[part])
+                    elif part in vars(found):  # another version of attrs has no such part
+                        delattr(found, part)
 
         body |= {part: _Waiting(make, part) for part in _PARTS}
         if not set(names).isdisjoint(_ELSEWHERE.values()):

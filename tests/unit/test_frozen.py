@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 import threading
 import weakref
+from functools import partial
 from typing import Any, ClassVar
 
 import attrs
@@ -111,8 +113,10 @@ def test_a_pattern_takes_the_fields_in_their_order():
             pytest.fail("the pattern does not match")
 
 
-def test_threads_may_use_the_class_first_at_the_same_time():
-    for _ in range(20):
+def test_threads_may_use_the_class_first_at_the_same_time(request):
+    request.addfinalizer(partial(sys.setswitchinterval, sys.getswitchinterval()))
+    sys.setswitchinterval(1e-6)  # seconds; threads take turns as often as they can
+    for _ in range(60):
         point, start, found = fresh(), threading.Barrier(4), []
 
         def use(point=point, start=start, found=found):
