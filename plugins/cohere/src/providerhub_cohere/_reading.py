@@ -189,8 +189,9 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     counts = {place: int(count) for place, count in others.items()}
     images, read = counts.get("tokens.image_tokens"), counts.get("tokens.input_tokens")
     charged = counts.get("billed_units.input_tokens")
+    taken = read if read is None else read + (images or 0)
     return Usage(
-        input_tokens=None if charged is read is None else (read or 0) + (images or 0) if charged is None else charged,
+        input_tokens=taken if charged is None else charged,
         output_tokens=counts.get("billed_units.output_tokens", counts.get("tokens.output_tokens")),
         cached_tokens=counts.get("cached_tokens") if charged is None else None,  # they are a part of `tokens`
         reasoning_tokens=counts.get("tokens.reasoning_tokens"),
