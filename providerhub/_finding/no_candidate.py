@@ -167,6 +167,13 @@ def _not_listed(failing: list[Instance], model: str) -> str:
     return f'{causes}; for the model {model!r} call {name}/{model}, or set models = ["{model}"] under [providers.{name}]'
 
 
+_REFUSED: dict[str, tuple[type[errors.ProviderError], str]] = {
+    "key rejected": (errors.AuthenticationError, "the provider has rejected the key, and the key has not changed since"),
+    "quota used up": (errors.QuotaExceededError, "the provider's quota is used up; raise it, or call again after the pause"),
+}
+"""The reason of a pause → the class and the message of the error when nothing else is left. The first reason found decides."""
+
+
 def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> errors.ProviderHubError:
     """The error for a request without any candidate. The reasons of the skipped candidates decide its class."""
     asked = ", ".join(map(str, names))
@@ -183,9 +190,11 @@ def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> e
         else:
             message = f"{asked}: the providers are not configured\n{listing}"
         error = errors.ConfigurationError(message)
-    elif reasons == {"key rejected"}:
-        message = f"{asked}: the provider has rejected the key, and the key has not changed since\n{listing}"
-        error = errors.AuthenticationError(message, provider=next(skip.provider for skip in relevant if skip.provider))
+    elif reasons and reasons <= _REFUSED.keys():
+        reason = next(reason for reason in _REFUSED if reason in reasons)
+        kind, said = _REFUSED[reason]
+        provider = next(skip.provider for skip in relevant if skip.reason == reason)
+        error = kind(f"{asked}: {said}\n{listing}", provider=provider)
     else:
         error = errors.NoCapableProviderError(f"no provider can serve this request to {asked}\n{listing}")
     error.route = Route(skipped=skipped)

@@ -107,6 +107,19 @@ def test_a_pause_shows_its_reason_and_its_end(scripted, clock, hub_of, error, mo
     assert (record(hub, model).pause, record(hub, model).retry_in) == ("", 0.0)
 
 
+@pytest.mark.parametrize("kinds", [(AuthenticationError,), (QuotaExceededError,), (AuthenticationError, QuotaExceededError)])
+def test_refused_keys_and_quotas_are_raised_again_when_nothing_else_is_left(scripted, make_hub, kinds):
+    providers = {name: scripted(kind("no"), "answer") for name, kind in zip("ab", kinds, strict=False)}
+    hub = make_hub(**providers)
+    with pytest.raises(ProviderHubError):
+        hub.complete("m", "x")
+    with pytest.raises(kinds[0]) as raised:
+        hub.complete("m", "x")
+    assert raised.value.provider == "a"
+    assert len(raised.value.route.skipped) == len(kinds)
+    assert [len(provider.requests) for provider in providers.values()] == [1] * len(kinds)
+
+
 def test_limits_and_the_calls_that_hold_a_turn_are_shown(scripted, hub_of):
     hub = hub_of(scripted(), ProviderConfig(concurrency=2, rpm=60, model={"m": ModelInfo("m", tpm=5000)}))
     with hub.complete("m", "x", stream=True) as stream:
