@@ -103,7 +103,8 @@ def test_the_command(cluster, served, tmp_path):
         for nanny in cluster.workers.values():
             os.kill(nanny.pid, signal.SIGKILL)
         _, said = command.communicate(timeout=120)
-    assert (command.returncode, said.partition(";")[0]) == (0, "20 answered, 0 failed")
+    last = said.splitlines()[-1]  # before it, Dask may warn of a result that was lost with its worker
+    assert (command.returncode, last.partition(";")[0]) == (0, "20 answered, 0 failed")
     results = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
     assert sorted(result["line"] for result in results) == list(range(1, 21))
     assert any(result.get("resent") for result in results)
