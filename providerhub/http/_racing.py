@@ -138,20 +138,18 @@ class Race:
 
     def run(self, addresses: list[Address], deadline: float, aborted: Callable[[], bool]) -> socket.socket | None:
         """Return the first socket that connects, in non-blocking mode. Return `None` at the deadline, or after an abort."""
-        left = iter(addresses)
-        # A phase that is short is shared by all addresses.
-        turn = min(NEXT_ADDRESS, (deadline - time.monotonic()) / max(1, len(addresses)))
+        left = addresses[::-1]
         following = time.monotonic()
         while not aborted():
             now = time.monotonic()
             if now >= deadline:
                 break
             if now >= following or not self._selector.get_map():
-                entry = next(left, None)
-                if entry is None and not self._selector.get_map():
+                if not (left or self._selector.get_map()):
                     break
-                following = deadline if entry is None else now + turn
-                winner = None if entry is None else self._begun(entry)
+                # The rest of a short phase is shared by the addresses that are left, also after a turn that ended late.
+                following = now + min(NEXT_ADDRESS, (deadline - now) / len(left)) if left else deadline
+                winner = self._begun(left.pop()) if left else None
             else:
                 failed = self.failure
                 winner = self._ready(min(_LOOK, deadline - now, following - now))
