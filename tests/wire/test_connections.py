@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import selectors
 import socket
 import ssl
 import subprocess
@@ -28,7 +29,7 @@ from providerhub import (
 )
 from providerhub.http import AsyncHttpClient, HttpClient, HttpRequest
 from providerhub.http._connection import ActiveConnection
-from providerhub.testing import Close, FaultServer, Send
+from providerhub.testing import AtConnect, Close, FaultServer, Reset, Send
 
 KEY = "canary-key-123"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -202,6 +203,21 @@ def test_a_handshake_is_bounded_by_the_first_token_as_well(mute):
     with pytest.raises(ProviderTimeoutError, match="first token"):
         client.post("/v1/chat/completions", {}, CallContext(Timeout(connect=600.0, first_token=0.2)), stream=True)
     client.close()
+
+
+def test_a_connection_that_breaks_before_the_handshake_is_closed():
+    def secure():
+        with selectors.DefaultSelector() as selector:
+            selector.register(active.sock, selectors.EVENT_READ)
+            assert selector.select(60)
+        return ssl.create_default_context()
+
+    with FaultServer([AtConnect(), Reset()]) as server:
+        active = ActiveConnection(time.monotonic() + 60)
+        with pytest.raises(ProviderConnectionError):
+            active.connect(f"https://127.0.0.1:{server.port}", None, secure)
+    gc.collect()  # a warning about an open socket is an error
+    assert active.sock.fileno() == -1
 
 
 def test_an_aborted_connection_does_not_go_on_in_clear_text(authority):
