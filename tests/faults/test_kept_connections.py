@@ -39,7 +39,7 @@ def _port(url):
 def test_fault_76_first_of_two_addresses_swallows_packets(way, hub_of, serve, named, stream):
     good = serve(ANSWER)
     with unanswering_url() as dead:
-        hub = hub_of(a=named(_port(dead), _port(good.url)), timeout=Timeout(connect=2, total=60), config={"allow_http": True})
+        hub = hub_of(a=named(_port(dead), _port(good.url)), timeout=Timeout(connect=20, total=60), config={"allow_http": True})
         answer = way.answer(hub, stream=stream)
     assert (answer.text, len(answer.route.attempts)) == ("fine", 1)
 

@@ -72,13 +72,13 @@ def test_fault_66a_slow_answers_of_two_providers(way, hub_of, serve, stream):
 
 
 def test_fault_67_silence_and_no_candidate_left(row, serve, stream):
-    row.out_of_time(serve(Hold()), stream=stream, timeout=Timeout(total=0.15))
+    row.out_of_time(serve(Hold()), stream=stream, timeout=Timeout(total=0.5))
 
 
 @pytest.mark.parametrize(("stall", "counts"), [(10.0, False), (0.05, True)])
 def test_fault_67_silence_counts_when_it_was_long_enough(way, hub_of, serve, good, row, stall, counts):
     rules = {"breaker": BreakerRules(stall=stall)}
-    hub = hub_of(a=serve(Hold()), b=good, timeout=Timeout(total=0.15), settings=rules)
+    hub = hub_of(a=serve(Hold()), b=good, timeout=Timeout(total=0.5), settings=rules)
     for _ in range(5):
         way.fails(hub, DeadlineExceededError, "a/m", stream=True)
     assert row.skips(hub) == ([("a", "breaker open")] if counts else [])
@@ -86,7 +86,7 @@ def test_fault_67_silence_counts_when_it_was_long_enough(way, hub_of, serve, goo
 
 def test_fault_68_long_silence_after_the_first_chunk(way, hub_of, serve):
     # Four times as long as any phase allows between contents: before the first content these phases do not begin.
-    said = [*sse(ROLE, done=False), Pause(0.8), *sse(openai_chunk("fine"), STOP)]
+    said = [*sse(ROLE, done=False), Pause(0.8), b"".join(sse(openai_chunk("fine"), STOP))]
     timeout = Timeout(byte_idle=0.2, token_idle=0.2, total=60)
     answer = way.answer(hub_of(a=serve(close_delimited(said)), timeout=timeout), stream=True)
     assert (answer.text, len(answer.route.attempts)) == ("fine", 1)
@@ -97,7 +97,7 @@ def test_fault_69_pings_only_and_another_candidate(row, serve):
 
 
 def test_fault_69_pings_only_and_no_candidate_left(row, serve):
-    row.out_of_time(serve(close_delimited([PINGS])), timeout=Timeout(total=0.15))
+    row.out_of_time(serve(close_delimited([PINGS])), timeout=Timeout(total=0.5))
 
 
 def message(name):

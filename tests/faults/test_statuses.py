@@ -199,9 +199,10 @@ def test_fault_13_server_error_whatever_its_body(row, serve, body):
     [[Hold()], [Drip(b"a" * 10_000, 0.01)], [b"abc", Close()], [Repeat(b"a" * 1000)]],
     ids=["held", "dripped", "cut", "endless"],
 )
-def test_fault_13_server_error_whose_body_does_not_come(row, serve, rest):
+def test_fault_13_server_error_whose_body_does_not_come(row, serve, rest, monkeypatch):
+    monkeypatch.setattr("providerhub.http._answer.REFUSAL_WAIT", 0.2)
     head = response_head(503, {"Content-Type": "text/plain", "Content-Length": "100000000"})
-    timeout = Timeout(first_token=0.3, byte_idle=0.06, total=60)
+    timeout = Timeout(first_token=20, byte_idle=0.06, total=60)
     error = row.fails_over(serve([head, *rest]), ServerError, again=True, timeout=timeout)
     assert error.status == 503
 
