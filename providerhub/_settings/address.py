@@ -157,6 +157,14 @@ def with_environment(config: ProviderConfig) -> ProviderConfig:
     return attrs.evolve(config, proxies=config.proxies or own, ca_bundle=config.ca_bundle or os.environ.get(bundle))
 
 
+def options_in(host: str, config: ProviderConfig) -> str:
+    """Return the fix for a host that does not exist: the options of an instance that are a part of its name; else empty."""
+    parts = f"-{host.replace('.', '-')}-"
+    texts = ((name, text.lower().replace(".", "-")) for name, text in config.options.items() if isinstance(text, str) and text)
+    names = [f"`{name}`" for name, text in texts if f"-{text}-" in parts]
+    return f"check {' and '.join(names)}, or set `url`" if names else ""
+
+
 def unused_environment(config: ProviderConfig, *, bundle: bool = True) -> str:
     """Return a sentence about variables that are set but ignored by an instance; else empty. `bundle` includes certificates."""
     if config.trust_env or not config.url:

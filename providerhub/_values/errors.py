@@ -152,10 +152,13 @@ class ProviderConnectionError(ProviderError, ConnectionError):
     Attributes:
         may_be_address: Whether the address may be wrong: its host was not found, or took no connection. The error of the call
             then names the setting, unless the address is the plugin's own. Default false.
+        unknown_host: The name of the host if it cannot be resolved. The error then names the options that are a part of it, such
+            as a region. Default empty.
     """
 
     retryable_by_default = True
     may_be_address: bool = False
+    unknown_host: str = ""
 
 
 class ShortageError(ProviderConnectionError):

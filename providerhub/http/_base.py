@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from providerhub._rules.mapping import chained
-from providerhub._settings.address import endpoint_flaw, is_loopback, unused_environment
+from providerhub._settings.address import endpoint_flaw, is_loopback, options_in, unused_environment
 from providerhub._values import ProviderConfig
 from providerhub._values.config import Secret
 from providerhub._values.errors import (
@@ -192,7 +192,7 @@ class Client:
     def redacted(self, error: ProviderError) -> ProviderError:
         """Remove the secrets from an error: from its message, its excerpt, and the cause that a traceback shows.
 
-        A connection error also gets the names of ignored proxy and certificate variables.
+        A connection error also gets the names of options in an unknown host, and of ignored proxy and certificate variables.
 
         Args:
             error: The error, changed in place.
@@ -203,8 +203,9 @@ class Client:
         error.args = tuple(self.redact(str(part)) for part in error.args)
         if _is_of_connection(error):
             is_of_tls = isinstance(error, TLSError) and NO_TLS not in str(error)
-            hint = unused_environment(self.config, bundle=is_of_tls)
-            error.args = (f"{error}; {hint}" if hint and hint not in str(error) else str(error),)
+            host = error.unknown_host if isinstance(error, ProviderConnectionError) else ""
+            hints = (options_in(host, self.config), unused_environment(self.config, bundle=is_of_tls))
+            error.args = ("; ".join([str(error), *(hint for hint in hints if hint and hint not in str(error))]),)
         error.excerpt = self.redact(error.excerpt)[:EXCERPT_LIMIT]
         error.__cause__ = self._showable(error.__cause__)
         return error

@@ -80,7 +80,7 @@ def mapped(error: Exception, place: str = "the service", *, begun: bool | None =
     if isinstance(error, ProviderError) or not (isinstance(error, OSError | UnicodeError) or is_shortage(error)):
         return error
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-    said, again = f"cannot connect to {place}: {reason}", None
+    said, again, unknown = f"cannot connect to {place}: {reason}", None, ""
     kind: type[ProviderError] = ProviderConnectionError
     if is_shortage(error):
         kind = ShortageError
@@ -94,8 +94,9 @@ def mapped(error: Exception, place: str = "the service", *, begun: bool | None =
     elif begun is not None:
         said = "the connection ended before an answer came"
     elif isinstance(error, socket.gaierror | UnicodeError):
-        said = f"the name {place.rpartition(':')[0]!r} cannot be resolved: {getattr(error, 'strerror', None) or error}"
+        unknown = place.rpartition(":")[0]
+        said = f"the name {unknown!r} cannot be resolved: {getattr(error, 'strerror', None) or error}"
     found = kind(said, retryable=again)
     if isinstance(found, ProviderConnectionError):
-        found.may_be_address = begun is None and kind is not ShortageError
+        found.may_be_address, found.unknown_host = begun is None and kind is not ShortageError, unknown
     return found

@@ -213,6 +213,7 @@ def test_a_value_that_cannot_be_used_is_named_with_its_source(name, monkeypatch)
     [
         *((name, {"region": "eu-nowhere-1"}, "`region`") for name in AWS),
         *((name, {"project": "p", "location": "nowhere-east1"}, "`location`") for name in GOOGLE),
+        ("snowflake", {"account": "Nowhere-1.east"}, "`account`"),
     ],
 )
 def test_a_region_that_does_not_exist_is_named_with_its_setting(name, options, setting, monkeypatch):
@@ -222,7 +223,11 @@ def test_a_region_that_does_not_exist_is_named_with_its_setting(name, options, s
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     error = _error(name, api_key=KEY, options=options)
     assert isinstance(error, ProviderConnectionError)
-    assert f"check {setting}, or set `url`" in str(error)
+    assert error.unknown_host
+    assert str(error).count(f"check {setting}, or set `url`") == 1
+    elsewhere = _error(name, url="https://host.invalid", api_key=KEY, options=options)
+    assert elsewhere.unknown_host == "host.invalid"
+    assert "check `" not in str(elsewhere)  # the option does not decide this host
 
 
 URLS = {

@@ -22,7 +22,6 @@ from providerhub import (
     ForbiddenError,
     ModelInfo,
     ProviderConfig,
-    ProviderConnectionError,
     ProviderError,
     RefusalTable,
     Request,
@@ -86,16 +85,6 @@ class AnthropicBedrock(Anthropic):
         error = super().refusal(status, headers, body.replace(b'"Message"', b'"message"', 1))
         if self._signer and isinstance(error, AuthenticationError):
             self._signer.forget()
-        return error
-
-    def failed(self, error: ProviderError) -> ProviderError:
-        """Add the name of the setting to the error of a host that does not exist; see `WireProvider.failed`.
-
-        Args:
-            error: The failure.
-        """
-        if isinstance(error, ProviderConnectionError) and "cannot be resolved" in str(error):
-            error.args = (f"{error}; check `region`, or set `url`",)
         return error
 
     @classmethod

@@ -14,7 +14,6 @@ from providerhub import (
     CallContext,
     ModelInfo,
     ProviderConfig,
-    ProviderConnectionError,
     ProviderError,
     RefusalTable,
     Request,
@@ -97,13 +96,11 @@ class AnthropicVertex(Anthropic):
         return [described(str(entry.get("name")).rpartition("/")[2]) for entry in entries]
 
     def failed(self, error: ProviderError) -> ProviderError:
-        """Add the names of the settings to the error of a missing host or a refused token; see `WireProvider.failed`.
+        """Add the names of the settings to the error of a refused token; see `WireProvider.failed`.
 
         Args:
             error: The failure.
         """
-        if isinstance(error, ProviderConnectionError) and "cannot be resolved" in str(error):
-            error.args = (f"{error}; check `location`, or set `url`",)
         return self._tokens.explained(error) if self._tokens else error
 
     def _authorized(self, call: CallContext | None = None) -> Generator[Any, Any, dict[str, str]]:

@@ -16,7 +16,6 @@ from providerhub import (
     ModelInfo,
     ProtocolError,
     ProviderConfig,
-    ProviderConnectionError,
     ProviderError,
     RefusalTable,
     Request,
@@ -131,14 +130,14 @@ class Gemini(WireProvider):
         return Embeddings([entry.get("values") or () for entry in answer.entries("embeddings")])
 
     def failed(self, error: ProviderError) -> ProviderError:
-        """Add the names of the settings to the error of a wrong address; see `WireProvider.failed`.
+        """Add the names of the settings to the error of a wrong address or a refused token; see `WireProvider.failed`.
 
         Args:
             error: The failure.
         """
         if isinstance(error, ProtocolError) and error.status == 404:
             error.args = (f"{error} (the settings `url` and `api_version` make it)",)
-        return error
+        return self._tokens.explained(error) if self._tokens else error
 
     def models(self) -> Listing:
         """List the models of the service, for `listed`.
@@ -253,16 +252,6 @@ class Vertex(Gemini):
         names = [entry["name"].rpartition("/")[2] for entry in entries]
         found = [described(name) for name in names if not _NO_CHAT.search(name)]
         return [*found, *(_of_embeddings(name, {}) for name in names if "embedding" in name)]
-
-    def failed(self, error: ProviderError) -> ProviderError:
-        """Add the names of the wrong settings to an error; see `Gemini.failed`.
-
-        Args:
-            error: The failure.
-        """
-        if isinstance(error, ProviderConnectionError) and "cannot be resolved" in str(error):
-            error.args = (f"{error}; check `location`, or set `url`",)
-        return super().failed(self._tokens.explained(error) if self._tokens else error)
 
 
 def _noted(request: Request, call: CallContext) -> dict[str, Any]:
