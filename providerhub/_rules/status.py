@@ -188,6 +188,7 @@ class _Said(NamedTuple):
         return re.match(_PAGE, self.message) is not None
 
 
+_MESSAGES = ("message", "Message", "detail", "status_msg", "error_msg", "msg")
 _CODES = ("type", "code", "status", "reason", "error_type", "status_code", "__type")
 
 
@@ -198,7 +199,7 @@ def _said(body: str | Mapping[str, Any], headers: Mapping[str, str]) -> _Said:
     parts = [part for one in objects for part in (one.get("innererror"), *_list(one.get("details"))) if isinstance(part, Mapping)]
     codes = [str(part[name]) for part in (*objects, *parts) for name in _CODES if isinstance(part.get(name), str | int)]
     codes.append(headers.get("x-amzn-errortype", "").partition(":")[0])
-    texts = (one if isinstance(one, str) else _first(one, "message", "detail", "status_msg", "error_msg", "msg") for one in found)
+    texts = (one if isinstance(one, str) else _first(one, *_MESSAGES) for one in found)
     message = next(filter(None, texts), "")
     metadata = (one["metadata"].get("raw") for one in objects if isinstance(one.get("metadata"), Mapping))
     raw = next(filter(None, (*metadata, *(one.get("error_description") for one in objects))), None)

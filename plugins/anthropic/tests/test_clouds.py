@@ -244,7 +244,7 @@ def test_a_broken_frame_of_the_event_stream_is_refused_behind_the_whole_ones(bro
 
 def test_expired_credentials_of_aws_name_the_settings(ask):
     refused = http_response(403, '{"message": "The token has expired"}', {"x-amzn-ErrorType": "ExpiredTokenException"})
-    with FaultServer(refused) as server, pytest.raises(providerhub.AuthenticationError, match=r"`profile`.*`api_key`"):
+    with FaultServer(refused, refused) as server, pytest.raises(providerhub.AuthenticationError, match=r"`profile`.*`api_key`"):
         ask(hub_at(anthropic_bedrock=server.url), AT_BEDROCK)
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
 import botocore.auth
+import botocore.session
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -354,16 +355,48 @@ def test_the_region_may_be_that_of_the_profile(monkeypatch, tmp_path, profile, h
     assert view.config.url == f"https://bedrock-runtime.{host}.amazonaws.com"
 
 
-def test_credentials_that_were_refused_are_looked_for_again(ask, monkeypatch):
-    refused = http_response(403, '{"message": "expired"}', {"x-amzn-ErrorType": "ExpiredTokenException"})
-    with FaultServer(refused, whole({"text": "Hi"})) as server:
+REFUSED = http_response(403, '{"message": "expired"}', {"x-amzn-ErrorType": "ExpiredTokenException"})
+
+
+def test_credentials_that_were_refused_are_looked_for_again_at_once(ask, monkeypatch):
+    def renewed(request):
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "another-token")
+        return REFUSED
+
+    with FaultServer(whole({"text": "Hi"}), renewed, whole({"text": "Hi"})) as server:
         hub = hub_at(server.url)
-        with pytest.raises(providerhub.ProviderError):
+        ask(hub, stream=False)
+        assert ask(hub, stream=False).text == "Hi"
+        assert [one.header("x-amz-security-token") for one in server.requests] == [TOKEN, TOKEN, "another-token"]
+
+
+def test_credentials_that_are_refused_twice_are_looked_for_again_by_the_next_call(ask, monkeypatch):
+    with FaultServer(REFUSED, REFUSED, whole({"text": "Hi"})) as server:
+        hub = hub_at(server.url)
+        with pytest.raises(providerhub.AuthenticationError, match="log in again"):
             ask(hub, stream=False)
         hub.forgive("bedrock")
         monkeypatch.setenv("AWS_SESSION_TOKEN", "another-token")
         assert ask(hub, stream=False).text == "Hi"
-        assert server.requests[1].header("x-amz-security-token") == "another-token"
+        assert [one.header("x-amz-security-token") for one in server.requests] == [TOKEN, TOKEN, "another-token"]
+
+
+@pytest.mark.parametrize(("seconds", "searches"), [(59, 2), (3600, 1)])
+def test_credentials_are_looked_for_again_in_their_last_minute(ask, monkeypatch, seconds, searches):
+    found = []
+
+    class Ending(Credentials):
+        def refresh_needed(self, refresh_in):
+            return seconds < refresh_in
+
+    def search(_session):
+        found.append(Ending("AKIDEXAMPLE", "secret-0123456789", TOKEN))
+        return found[-1]
+
+    monkeypatch.setattr(botocore.session.Session, "get_credentials", search)
+    with FaultServer(whole({"text": "Hi"})) as server:
+        ask(hub_at(server.url), stream=False)
+    assert len(found) == searches
 
 
 PNG = "data:image/jpeg;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()

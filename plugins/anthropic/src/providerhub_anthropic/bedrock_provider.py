@@ -22,7 +22,6 @@ from providerhub import (
     ForbiddenError,
     ModelInfo,
     ProviderConfig,
-    ProviderError,
     RefusalTable,
     Request,
 )
@@ -60,7 +59,7 @@ class AnthropicBedrock(Anthropic):
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
         self.headers = {}
-        self._signer = None if config.api_key else _signer(config)
+        self._signer = None if config.api_key else _signer(self)
 
     def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
         """Sign a request that carries no key; see `Wire.sign`.
@@ -73,19 +72,6 @@ class AnthropicBedrock(Anthropic):
         """
         del headers
         return self._signer.headers(method, url, body) if self._signer else {}
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Return the error for a refused request, and look for credentials again if they are refused; see `Wire.refusal`.
-
-        Args:
-            status: The HTTP status, which is not a success.
-            headers: The headers of the answer, by name.
-            body: The body of the answer.
-        """
-        error = super().refusal(status, headers, body.replace(b'"Message"', b'"message"', 1))
-        if self._signer and isinstance(error, AuthenticationError):
-            self._signer.forget()
-        return error
 
     @classmethod
     def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
@@ -105,7 +91,7 @@ class AnthropicBedrock(Anthropic):
             call: The call, for notes.
         """
         body = self._invoked(request, call)
-        yield from self._ready()
+        yield from self._ready(call)
         way = "invoke-with-response-stream" if request.stream else "invoke"
         return HttpRequest(f"/model/{quote(request.model, safe='')}/{way}", body, stream=request.stream)
 
@@ -123,7 +109,7 @@ class AnthropicBedrock(Anthropic):
             The number of tokens.
         """
         body = base64.b64encode(json.dumps(self._invoked(request, call)).encode()).decode()
-        yield from self._ready()
+        yield from self._ready(call)
         path = f"/model/{quote(_GEOGRAPHY.sub('', request.model), safe='')}/count-tokens"  # it knows no profiles of a region
         answer: HttpAnswer = yield HttpRequest(path, {"input": {"invokeModel": {"body": body}}})
         return answer.number("inputTokens")
@@ -153,11 +139,10 @@ class AnthropicBedrock(Anthropic):
             names |= map(_served, (yield from request.pages("inferenceProfileSummaries", "nextToken", "nextToken")))
         return [attrs.evolve(described(model), name=name) for name, model in names.items() if model in known]
 
-    def _ready(self) -> Generator[Any, Any, None]:
+    def _ready(self, call: CallContext | None = None) -> Generator[Any, Any, None]:
         """Fetch the credentials, if necessary."""
         if self._signer:
-            yield from self._signer.ready()
-            self.secrets = self._signer.secrets
+            yield from self._signer.ready(call)
         elif not self.config.api_key:
             msg = (
                 "requests without a key are signed by providerhub-bedrock and botocore: "
@@ -166,12 +151,12 @@ class AnthropicBedrock(Anthropic):
             raise AuthenticationError(msg)
 
 
-def _signer(config: ProviderConfig) -> Any:
+def _signer(provider: Anthropic) -> Any:
     try:
         from providerhub_bedrock.aws import Signer
     except ImportError:
         return None
-    return Signer(config)
+    return Signer(provider)
 
 
 def _served(profile: Mapping[str, Any]) -> tuple[str, str]:

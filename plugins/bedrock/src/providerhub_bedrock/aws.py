@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 from botocore.eventstream import EventStreamBuffer, ParserError
 
-from providerhub import AuthenticationError, ProviderConfig
-from providerhub.wire_provider import Blocking
+from providerhub import AuthenticationError, CallContext
+from providerhub.wire_provider import Blocking, Fetched, Order, WireProvider
 
 _EXCERPT = 2048
 _LARGEST = b"\x01"
 """The maximum of a frame's first byte, since a frame has at most 24 MiB."""
+
+_LEAST = 60
+"""Seconds before their end in which credentials are not used."""
 
 _REGION = re.compile(r"bedrock[a-z-]*\.([a-z0-9-]+)\.(?:amazonaws|api\.aws|vpce)")
 """The region in an address of Bedrock, which a signature must name."""
@@ -135,23 +138,25 @@ def _frame(message: Any) -> Frame:
 class Signer:
     """Signs requests by the credentials that AWS's chain finds: variables, profiles, single sign-on, roles.
 
-    Args:
-        config: The instance's configuration: its region and profile.
+    Many calls share one search, and a call whose credentials are refused searches again.
 
-    Attributes:
-        secrets: Texts that must not be shown.
+    Args:
+        provider: The provider. Its settings name the region and the profile, and the keys are secrets of it.
     """
 
-    def __init__(self, config: ProviderConfig) -> None:
-        self._config = config
+    def __init__(self, provider: WireProvider) -> None:
+        config = provider.config
         named = _REGION.search(config.url or "")
+        self._provider = provider
         self._region = named[1] if named else config.get("region") or "us-east-1"
-        self._found: Any = None
+        self._credentials = Fetched(self._fetch)
         self._keys: Any = None
-        self.secrets: tuple[str, ...] = ()
 
-    def ready(self) -> Generator[Blocking, Any, None]:
-        """Fetch the credentials if there are none, or if they expire soon.
+    def ready(self, call: CallContext | None = None) -> Generator[Order, Any, None]:
+        """Find the credentials if there are none, or if they expire within a minute.
+
+        Args:
+            call: The call that uses them; `None`, the default, without a call.
 
         Yields:
             The work, if there is any.
@@ -159,13 +164,11 @@ class Signer:
         Raises:
             AuthenticationError: There are no credentials.
         """
-        is_due = getattr(self._found, "refresh_needed", None)
-        if self._keys is None or (is_due is not None and is_due()):
-            yield Blocking(self._fetch)
-
-    def forget(self) -> None:
-        """Find credentials again at the next request, because the service has refused the current ones."""
-        self._found = self._keys = None
+        found, self._keys = yield from self._credentials.get(call)
+        is_due = getattr(found, "refresh_needed", None)
+        if is_due is not None and is_due(_LEAST):
+            self._credentials.forget()
+            _, self._keys = yield from self._credentials.get(call)
 
     def headers(self, method: str, url: str, body: bytes) -> Mapping[str, str]:
         """Return the headers of the signature.
@@ -187,18 +190,23 @@ class Signer:
         auth._inject_signature_to_request(request, auth.signature(said, request))  # noqa: SLF001
         return dict(request.headers.items())
 
-    def _fetch(self) -> None:
+    def _fetch(self) -> Generator[Order, Any, tuple[Any, None]]:
+        found, keys = yield Blocking(self._search)
+        self._provider.secrets = tuple(filter(None, (keys.secret_key, keys.token)))
+        return (found, keys), None  # the credentials themselves say when they end
+
+    def _search(self) -> tuple[Any, Any]:
+        """Find the credentials, and the keys in them. This blocks."""
         import botocore.auth  # noqa: F401 -- for `headers`
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
         from botocore.session import Session
 
+        config = self._provider.config
         try:
-            found = self._found or Session(profile=self._config.get("profile")).get_credentials()
+            found = Session(profile=config.get("profile")).get_credentials()
             if found is None:
                 raise NoCredentialsError
-            keys = found.get_frozen_credentials()
+            return found, found.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
-            msg = f"provider {self._config.name!r} has no credentials of AWS: {error}; set `profile`, or a key in `api_key`"
+            msg = f"provider {config.name!r} has no credentials of AWS: {error}; set `profile`, or a key in `api_key`"
             raise AuthenticationError(msg) from error
-        self._found, self._keys = found, keys
-        self.secrets = tuple(filter(None, (keys.secret_key, keys.token)))

@@ -11,7 +11,6 @@ from urllib.parse import quote
 import attrs
 
 from providerhub import (
-    AuthenticationError,
     CallContext,
     CapabilityError,
     EmbeddingRequest,
@@ -19,12 +18,11 @@ from providerhub import (
     ForbiddenError,
     ModelInfo,
     ProviderConfig,
-    ProviderError,
     RefusalTable,
     Request,
     Usage,
 )
-from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, Order, WireProvider
+from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvider
 from providerhub_bedrock._body import asked
 from providerhub_bedrock._message import ConverseReading
 from providerhub_bedrock._traits import described
@@ -53,7 +51,7 @@ class Bedrock(WireProvider):
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
-        self._signer = None if config.api_key else Signer(config)
+        self._signer = None if config.api_key else Signer(self)
 
     def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
         """Sign a request; see `Wire.sign`.
@@ -67,19 +65,6 @@ class Bedrock(WireProvider):
         del headers
         return self._signer.headers(method, url, body) if self._signer else {}
 
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Return the error for a refused request; see `Wire.refusal`.
-
-        Args:
-            status: The HTTP status, which is not a success.
-            headers: The headers of the answer, by name.
-            body: The body of the answer.
-        """
-        error = super().refusal(status, headers, body.replace(b'"Message"', b'"message"', 1))
-        if self._signer and isinstance(error, AuthenticationError):
-            self._signer.forget()
-        return error
-
     @classmethod
     def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
         """Ask the control plane, at its own address, for the models; see `WireProvider.discover`.
@@ -90,7 +75,7 @@ class Bedrock(WireProvider):
         """
         return super().discover(attrs.evolve(config, url=(config.url or "").replace("//bedrock-runtime", "//bedrock", 1)), call)
 
-    def build(self, request: Request, call: CallContext) -> Generator[Blocking, Any, HttpRequest]:
+    def build(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest]:
         """Write a request; see `WireProvider.build`.
 
         Args:
@@ -105,7 +90,7 @@ class Bedrock(WireProvider):
         """
         sent = asked(request)
         call.notes += sent.notes
-        yield from self._ready()
+        yield from self._ready(call)
         way = "converse-stream" if request.stream else "converse"
         return HttpRequest(f"/model/{quote(request.model, safe='')}/{way}", sent.body, stream=request.stream)
 
@@ -127,7 +112,7 @@ class Bedrock(WireProvider):
 
         Args:
             request: The request to write.
-            call: The call, which is not used.
+            call: The call, for the credentials.
 
         Yields:
             The fetch of the credentials, if necessary, and the requests: one for each text at a model of Amazon.
@@ -138,9 +123,8 @@ class Bedrock(WireProvider):
         Raises:
             CapabilityError: The form of the model's embeddings is not known.
         """
-        del call
         path, found, tokens = f"/model/{quote(request.model, safe='')}/invoke", [], 0
-        yield from self._ready()
+        yield from self._ready(call)
         if "cohere.embed" in request.model:
             sizes = {} if request.dimensions is None else {"output_dimension": request.dimensions}
             body = {"texts": list(request.texts), "input_type": "search_document", "embedding_types": ["float"], **sizes}
@@ -173,7 +157,7 @@ class Bedrock(WireProvider):
         """
         sent = asked(request)
         call.notes += sent.notes
-        yield from self._ready()
+        yield from self._ready(call)
         given = {"converse": {name: sent.body[name] for name in _COUNTED if name in sent.body}}
         path = f"/model/{quote(_GEOGRAPHY.sub('', request.model), safe='')}/count-tokens"  # it knows no profiles of a region
         answer: HttpAnswer = yield HttpRequest(path, {"input": given})
@@ -197,11 +181,10 @@ class Bedrock(WireProvider):
             names |= map(_served, (yield from request.pages("inferenceProfileSummaries", "nextToken", "nextToken")))
         return [_model(name, known[model]) for name, model in names.items() if model in known]
 
-    def _ready(self) -> Generator[Blocking, Any, None]:
+    def _ready(self, call: CallContext | None = None) -> Generator[Order, Any, None]:
         """Fetch the credentials, if necessary."""
         if self._signer:
-            yield from self._signer.ready()
-            self.secrets = self._signer.secrets
+            yield from self._signer.ready(call)
 
 
 def _served(profile: Mapping[str, Any]) -> tuple[str, str]:
