@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from providerhub.http._places import mapped, place_of, refused_tunnel, tunnel_request
+from providerhub.http._places import check_tunnel, mapped, place_of, tunnel_request
 from providerhub.http._racing import KEEP_ALIVE, NEXT_ADDRESS, Address, Lookup, is_numeric, looked_up, lookup_of
 from providerhub.http._response import Response
 
@@ -137,8 +137,7 @@ class Opener:
         while not response.status:
             data = await connection.read()
             response.feed(data) if data else response.eof()
-        if refused := refused_tunnel(response.status):
-            raise refused
+        check_tunnel(response.status)
         host, _ = place_of(urlsplit(origin))
         protocol: Any = connection  # the loop's types want a class of asyncio
         connection.transport = await self._loop.start_tls(connection.transport, protocol, tls, server_hostname=host)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from providerhub._values.errors import ProviderTimeoutError
 from providerhub.http._answer_timer import AnswerTimer
-from providerhub.http._places import mapped, place_of, refused_tunnel, tunnel_request
+from providerhub.http._places import check_tunnel, mapped, place_of, tunnel_request
 from providerhub.http._racing import KEEP_ALIVE, Race, addresses_of
 from providerhub.http._response import READ_SIZE, Response
 
@@ -136,8 +136,7 @@ class ActiveConnection:
             self.sock.settimeout(self.left())
             data = self.sock.recv(READ_SIZE)
             response.feed(data) if data else response.eof()
-        if refused := refused_tunnel(response.status):
-            raise refused
+        check_tunnel(response.status)
 
     def exchange(self, request: bytes, read: float) -> Iterator[bytes]:
         """Send a request, and give the bytes that come, within `read` seconds before the headers; none at the end."""

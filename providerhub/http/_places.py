@@ -15,7 +15,6 @@ from providerhub._values.errors import ProviderConnectionError, ProviderError, P
 IDLE_LIMIT = 60.0
 """Seconds. A connection with a longer idle time is not used again, since a gateway may have dropped it silently."""
 
-
 NO_TLS = "the server there speaks no TLS; if that is right, begin the url with http://"
 """The reason of a failed TLS connection that no certificate can fix."""
 
@@ -52,12 +51,11 @@ def tunnel_request(origin: str, proxy: str) -> bytes:
     return f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{fields}\r\n".encode()
 
 
-def refused_tunnel(status: int) -> ProviderError | None:
-    """Return the error of a proxy that opens no tunnel; `None` for a success status."""
-    if 200 <= status < 300:
-        return None
-    fix = ": check the user name and the password in `proxies`" if status == 407 else ""
-    return ProviderConnectionError(f"HTTP {status}: the proxy refuses the request{fix}", status=status, retryable=False)
+def check_tunnel(status: int) -> None:
+    """Raise an error for the status of a proxy that opens no tunnel."""
+    if not 200 <= status < 300:
+        fix = ": check the user name and the password in `proxies`" if status == 407 else ""
+        raise ProviderConnectionError(f"HTTP {status}: the proxy refuses the request{fix}", status=status, retryable=False)
 
 
 def certificates(verify: bool | str, certificate: tuple[str, str] | None) -> Any:  # noqa: FBT001 -- as the setting is kept

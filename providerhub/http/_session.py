@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported i
 CONNECTIONS = 4096
 """The maximum connections of one client in each event loop. A further request waits, within the connect timeout."""
 
-
 AT_ONCE = 32
 """How many requests and reads work in one turn of an event loop. Together they take some milliseconds."""
 
