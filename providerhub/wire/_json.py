@@ -27,9 +27,9 @@ def parse(data: bytes) -> dict[str, Any]:
     if type(found) is dict:
         return found
     try:
-        found = json.loads(data.decode(errors="replace"))
+        found = json.loads(data.decode(errors="replace"), parse_int=_number)
     except (ValueError, RecursionError):
-        found = _with_long_numbers(data)
+        found = None
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict) and found[0].get("error"):
         found = found[0]
     if not isinstance(found, dict):
@@ -64,15 +64,8 @@ def prepare_stream() -> None:
         _decode = Decoder().decode
 
 
-def _with_long_numbers(data: bytes) -> Any:
-    """Parse again, with floats for whole numbers that are too long for `int`. Such numbers are valid JSON, but never used."""
-    try:
-        return json.loads(data.decode(errors="replace"), parse_int=_number)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _number(digits: str) -> int | float:
+    """Return a whole number, or a float if it is too long for `int`. Such numbers are valid JSON, but never used."""
     try:
         return int(digits)
     except ValueError:

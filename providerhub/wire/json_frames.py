@@ -14,7 +14,6 @@ BLANK = b"\xef\xbb\xbf \t\r\n"
 _UNDECIDED = 65536
 """Bytes. A first line that is longer is not held back to look at the second one."""
 
-
 _IN_STRING = re.compile(rb'["\\]')
 _STRUCTURE = re.compile(rb'["{}\[\]]')
 _BETWEEN = re.compile(rb"[^ \t\r\n,\xef\xbb\xbf]")
