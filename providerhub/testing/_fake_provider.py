@@ -310,15 +310,7 @@ class FakeAsyncProvider(FakeProvider):
     """A `FakeProvider` with asynchronous methods: `astream` as well as `stream`."""
 
     async def astream(self, request: Request, call: CallContext) -> AsyncGenerator[Any, None]:
-        """Yield the next answer, as `stream` does.
-
-        Args:
-            request: The request; kept in `calls`.
-            call: The context of the call; kept in `calls`, and obeyed.
-
-        Yields:
-            The pieces of the answer.
-        """
+        """Yield the next answer; see `stream`."""
         import asyncio  # slow to import; a caller with a running loop has imported it
 
         loop = asyncio.get_running_loop()
@@ -337,29 +329,13 @@ class FakeAsyncProvider(FakeProvider):
             script.close()
 
     async def aembed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
-        """Return a vector for each text, as `embed` does.
-
-        Args:
-            request: The request; kept in `calls`.
-            call: The context of the call; kept in `calls`, and obeyed.
-
-        Returns:
-            The vectors.
-        """
+        """Return a vector for each text; see `embed`."""
         async for _ in self.astream(request, call):
             pass
         return _embeddings(request)
 
     async def acount_tokens(self, request: Request, call: CallContext) -> int:
-        """Count a token for each word, as `count_tokens` does.
-
-        Args:
-            request: The request; kept in `calls`.
-            call: The context of the call; kept in `calls`, and obeyed.
-
-        Returns:
-            The number of tokens.
-        """
+        """Count a token for each word of the messages; see `count_tokens`."""
         async for _ in self.astream(request, call):
             pass
         return _words(request)
