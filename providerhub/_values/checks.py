@@ -226,7 +226,6 @@ ERROR_CLASSES = Check(
     lambda value: isinstance(value, tuple) and all(isinstance(item, type) and issubclass(item, Exception) for item in value),
 )
 
-
 ELSEWHERE = {
     "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens", "max_tokens_to_sample": "max_tokens",
     "stop_sequences": "stop", "functions": "tools", "function_call": "tool_choice", "instructions": "system",

@@ -99,7 +99,7 @@ class Secret:
         return self._value if self.source is None else self.source
 
 
-def _secret(value: str | Secret | None) -> Secret | None:
+def wrapped(value: str | Secret | None) -> Secret | None:
     return Secret(value) if isinstance(value, str) else value
 
 
@@ -152,7 +152,7 @@ class ProviderConfig(Value):
     name: str = ""
     plugin: str | None = attrs.field(default=None, validator=TEXT.or_none)
     url: str | None = attrs.field(default=None, validator=TEXT.or_none)
-    api_key: Secret | None = attrs.field(default=None, converter=_secret, validator=_SECRET)
+    api_key: Secret | None = attrs.field(default=None, converter=wrapped, validator=_SECRET)
     options: Mapping[str, Any] = attrs.field(factory=dict, validator=MAPPING)
     proxies: Mapping[str, str] = attrs.field(factory=dict, validator=PROXIES)
     ca_bundle: str | None = attrs.field(default=None, validator=TEXT.or_none)

@@ -48,7 +48,6 @@ from providerhub._values.value import public
 EXCERPT_LIMIT = 500
 """Characters of a response body in an error: enough to recognise the failure, too few to leak a conversation."""
 
-
 KEY_VARIABLE = "environment variable that sets it"
 """Stands in the errors of refused keys for the variable, until the hub names it."""
 

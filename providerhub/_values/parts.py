@@ -139,25 +139,19 @@ def _data_url(what: str, source: Source, data: bytes) -> str:
     if what == "audio" and kind in {"video/mp4", "video/webm"}:  # containers, which hold sound alone as well
         kind = kind.replace("video", "audio")
     if what != "file" and not kind.startswith(f"{what}/"):
-        raise InvalidRequestError(f"{what}: {_shown(source)} is {kind}; use providerhub.{_maker(kind)}() for it")
+        family = kind.partition("/")[0]
+        maker = family if family in {"image", "audio"} else "file"
+        raise InvalidRequestError(f"{what}: {_shown(source)} is {kind}; use providerhub.{maker}() for it")
     return f"data:{kind};base64,{b2a_base64(data, newline=False).decode()}"
 
 
 def media_type(source: Source, data: bytes) -> str:
     """The media type of a file, by its first bytes, or else by the name of its `source`; empty when unknown."""
-    return _by_bytes(data) or ("" if isinstance(source, bytes) else _by_name(os.fspath(source)))
-
-
-def _maker(kind: str) -> str:
-    family = kind.partition("/")[0]
-    return family if family in {"image", "audio"} else "file"
-
-
-def _by_bytes(data: bytes) -> str:
     import re  # as above
 
     begin = data[:_BEGIN]
-    return next((kind for first, kind in _FIRST if re.match(first, begin, re.DOTALL)), "")
+    by_name = "" if isinstance(source, bytes) else os.fspath(source)
+    return next((kind for first, kind in _FIRST if re.match(first, begin, re.DOTALL)), "") or _by_name(by_name)
 
 
 def _by_name(name: str) -> str:

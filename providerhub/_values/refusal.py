@@ -19,14 +19,6 @@ FAILED = 500
 """The first status of a failure of the service itself."""
 
 
-def _texts(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(values)
-
-
-def _statuses(values: Iterable[int]) -> tuple[int, ...]:
-    return tuple(values)
-
-
 @frozen(eq=False, repr=False, kw_only=True)
 class Refusal(Value):
     """The texts of a service's refusal, and the error class. The first line that fits a refusal decides.
@@ -49,13 +41,13 @@ class Refusal(Value):
     """
 
     error: type[ProviderError]
-    codes: tuple[str, ...] = attrs.field(default=(), converter=_texts)
-    phrases: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    codes: tuple[str, ...] = attrs.field(default=(), converter=tuple[str, ...])
+    phrases: tuple[str, ...] = attrs.field(default=(), converter=tuple[str, ...])
     capability: str = ""
     hint: str = ""
-    only: tuple[int, ...] = attrs.field(default=(), converter=_statuses)
-    also: tuple[int, ...] = attrs.field(default=(), converter=_statuses)
-    never: tuple[int, ...] = attrs.field(default=(), converter=_statuses)
+    only: tuple[int, ...] = attrs.field(default=(), converter=tuple[int, ...])
+    also: tuple[int, ...] = attrs.field(default=(), converter=tuple[int, ...])
+    never: tuple[int, ...] = attrs.field(default=(), converter=tuple[int, ...])
 
     def counts_at(self, status: int) -> bool:
         """Whether the line counts for an HTTP status.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import attrs
 
 from providerhub._values.checks import SECONDS, TEXT, Check, one_of, shape
-from providerhub._values.config import Secret
+from providerhub._values.config import Secret, wrapped
 from providerhub._values.value import Value, frozen, public
 
 ON_OUTAGE = ("local", "refuse")
@@ -18,10 +18,6 @@ ON_OUTAGE = ("local", "refuse")
 
 def _is_url(value: object) -> bool:
     return isinstance(value, Secret) and bool(value.source or urlsplit(value.reveal()).scheme)
-
-
-def _secret(value: Any) -> Any:
-    return Secret(value) if isinstance(value, str) else value
 
 
 @frozen(eq=False, repr=False)
@@ -41,7 +37,7 @@ class Shared(Value):
 
     url: Secret | None = attrs.field(
         default=None,
-        converter=_secret,
+        converter=wrapped,
         validator=Check("an address with a scheme, such as 'redis://127.0.0.1:6379/0'", _is_url, shape).or_none,
     )
     namespace: str = attrs.field(default="providerhub", validator=TEXT, kw_only=True)
