@@ -74,12 +74,7 @@ class FakeCall:
 
 
 class _Silence(NamedTuple):
-    """A time without pieces, of at most `seconds`.
-
-    Args:
-        gate: The gate whose opening ends the silence; `""` for none.
-        clock: The fake clock on which the seconds pass; `None` for real time.
-    """
+    """A time without pieces, of at most `seconds` on `clock` (`None`: real time). It ends when the gate opens."""
 
     seconds: float
     gate: str = ""
@@ -142,16 +137,7 @@ class FakeProvider:
         return [call.request for call in self.calls]
 
     def hub(self, *others: FakeProvider, settings: Settings | None = None, clock: FakeClock | None = None) -> Hub:
-        """Make a hub of this provider; see `fake_hub`.
-
-        Args:
-            *others: Further providers. The hub tries them after this provider, in order.
-            settings: The hub's settings, as for `fake_hub`.
-            clock: The clock of the hub, as for `fake_hub`.
-
-        Returns:
-            The hub.
-        """
+        """Make a hub of this provider, and of further providers to try after it; see `fake_hub`."""
         return fake_hub(self, *others, settings=settings, clock=clock)
 
     def open(self, name: str) -> None:
