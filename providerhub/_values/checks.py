@@ -41,16 +41,7 @@ class Check:
             self.check(value, field.name)
 
     def check(self, value: object, name: str, error: type[Exception] = ValueError) -> None:
-        """Refuse a value that does not pass.
-
-        Args:
-            value: The value to test; any object.
-            name: The name of the argument, field or key, for the message.
-            error: The class of the error.
-
-        Raises:
-            ValueError: The value does not pass; or the class that `error` names.
-        """
+        """Raise an `error` if a value does not pass. `name`: the argument, field or key, for the message."""
         if not self.test(value):
             raise error(f"{name} must be {self.wanted}, not {self.shown(value)}")
 
@@ -245,12 +236,9 @@ def nearest(name: str, known: Collection[str], otherwise: str = "", *, cutoff: f
 
 
 def hinted(method: Function, name: str, more: Collection[str] = ()) -> Function:
-    """Let the error of arguments that do not fit a method name the keywords that were meant.
+    """Let the error of arguments that do not fit a method suggest the right keywords.
 
-    Args:
-        method: The method, or the `__init__` of a class.
-        name: The name that the message has for it.
-        more: The names that its `**knobs` takes, if it has them.
+    `name`: the method in the message. `more`: the names that the `**knobs` of the method accept.
     """
     from inspect import CO_VARKEYWORDS, iscoroutinefunction  # slow to import; attrs and the hub have imported it
 

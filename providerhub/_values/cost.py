@@ -185,14 +185,9 @@ _AMOUNTS = tuple(field.name for field in attrs.fields(Prices) if field.default i
 
 
 def cost_of(usage: Usage | None, prices: Prices | None) -> Cost | None:
-    """Compute the cost of an answer.
+    """Compute the cost of an answer; `None` if the counts are unknown, or some tokens have no known price.
 
-    Args:
-        usage: The token counts. A cost from the service takes precedence over the prices.
-        prices: The prices of the model.
-
-    Returns:
-        The cost; `None` if the counts are unknown, or some tokens have no known price.
+    A cost from the service takes precedence over the prices.
     """
     if usage is None:
         return None

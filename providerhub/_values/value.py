@@ -55,10 +55,7 @@ def _frozen(**how: Any) -> Callable[[type], type]:
 
     attrs writes the `__init__` of a class as source text and compiles it. For fifty classes this would take a seventh of the
     processor time of the core's import, and a usual call uses half of them. Methods must not use `super()`: it would mean the
-    class before it had slots.
-
-    Args:
-        **how: The keywords of `attrs.frozen`.
+    class before it had slots. The keywords are those of `attrs.frozen`.
     """
 
     def decorate(plain: type) -> type:
