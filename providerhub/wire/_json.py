@@ -12,13 +12,9 @@ from providerhub._values.errors import ProtocolError
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """Parse one JSON object. If a list has one entry, an error, return this entry, since Google writes errors so.
+    """Parse one JSON object; raise `ProtocolError` for anything else. Invalid UTF-8 is replaced by U+FFFD.
 
-    Args:
-        data: The object as bytes. Invalid UTF-8 is replaced by U+FFFD.
-
-    Raises:
-        ProtocolError: The bytes are not a JSON object.
+    If a list has one entry, an error, return this entry, since Google writes errors so.
     """
     try:
         found = _decode(data)

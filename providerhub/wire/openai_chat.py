@@ -29,12 +29,7 @@ __all__ = [
 def embeddings(data: Mapping[str, Any]) -> Embeddings:
     """Read the answer to a request for embeddings.
 
-    Args:
-        data: The answer as an object.
-
-    Raises:
-        ProviderError: The object is an error.
-        ProtocolError: The object has no list of vectors, or their numbers are not 0, 1, 2 and so on.
+    Raises `ProviderError` for an error, or `ProtocolError` if there is no list of vectors with the numbers 0, 1, 2 and so on.
     """
     refuse_error(data)
     entries, usage = data.get("data"), data.get("usage")
@@ -50,16 +45,9 @@ def embeddings(data: Mapping[str, Any]) -> Embeddings:
 
 
 def answer_pieces(answer: Mapping[str, Any]) -> Iterator[Piece]:
-    """Read an answer without streaming.
+    """Read an answer without streaming: text as `str`, everything else as events.
 
-    Args:
-        answer: The parsed answer, whole.
-
-    Yields:
-        The pieces of the answer: text as `str`, everything else as events.
-
-    Raises:
-        ProviderError: The answer is an error, or has no choices.
+    Raises `ProviderError` if the answer is an error, or has no choices.
     """
     if not answer.get("choices"):
         refuse_error(answer)
