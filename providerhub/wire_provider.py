@@ -25,13 +25,7 @@ from typing import Any
 
 from providerhub._rules.mapping import UNREADABLE, map_exception
 from providerhub._values import EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request, Timeout
-from providerhub._values.errors import (
-    BadRequestError,
-    CapabilityError,
-    PluginError,
-    ProviderError,
-    ProviderHubError,
-)
+from providerhub._values.errors import BadRequestError, CapabilityError, PluginError, ProviderError, ProviderHubError
 from providerhub._values.provider import CallContext, Piece
 from providerhub.http import AsyncHttpClient, HttpAnswer, HttpClient, HttpRequest, Wire
 from providerhub.http._answer import Answer

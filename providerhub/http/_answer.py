@@ -8,13 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from providerhub._rules.status import request_id
-from providerhub._values.errors import (
-    CallerError,
-    ProtocolError,
-    ProviderConnectionError,
-    ProviderError,
-    ProviderTimeoutError,
-)
+from providerhub._values.errors import CallerError, ProtocolError, ProviderConnectionError, ProviderError, ProviderTimeoutError
 from providerhub._values.provider import CallContext, Piece
 from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer_timer import AnswerTimer
