@@ -222,7 +222,7 @@ def _parsed(path: str, text: str, mode: int) -> SettingsFile:
             raise _UnreadableError(*_too_long(text)) from None
         found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         line = int(found.group(1) or text.count("\n") + 1) if found else None
-        said = str(error)[: found.start()] if found else type(error).__name__
+        said = str(error)[: found.start()] if found else "it is nested too deeply"
         raise _UnreadableError(line, f"this is not TOML: {said}") from error
     return _Reading(path, mode, lines).settings(data)
 
@@ -236,7 +236,15 @@ def _too_long(text: str) -> tuple[int | None, str]:
     return line, "a number has too many digits; no setting needs more than some 20"
 
 
-_WORDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
+_WORDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "this list", dict: "a table"}
+
+
+def _shown(value: object) -> str:
+    """The kind of a wrong value, in words."""
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        return "a text with a null character" if "\0" in value else "an empty text"
+    return "an empty list" if value == [] else _WORDS.get(type(value), "a date or time")
+
 
 _WRONG = object()  # stands for a value that became a problem and is left out
 
@@ -284,7 +292,7 @@ class _Reading:
         if not check.test(value):
             # A number is shown only for a key that takes numbers: any other value may be an API key in the wrong place.
             is_shown = isinstance(value, int | float) and check.test(1)
-            shown = str(value).lower() if is_shown else _WORDS.get(type(value), "a date or time")
+            shown = str(value).lower() if is_shown else _shown(value)
             self._problem(path, f"{_dotted(path)} must be {check.wanted}, not {shown}{_other_key(path, value)}")
         elif key.choices and not choices.test(value):
             near = _nearest(str(value), key.choices)

@@ -174,7 +174,7 @@ SHARE = Check("a number from 0 to 1", lambda value: _number(value) and 0 <= valu
 WHOLE = Check("a whole number", _whole)
 COUNT = at_least(1)
 FLAG = Check("true or false", lambda value: isinstance(value, bool))
-TEXT = Check("a text that is not empty", _text)
+TEXT = Check("a text that is not empty", lambda value: _text(value) and "\0" not in value)  # no path or variable holds a null
 ANY_TEXT = instance_of(str, "a text")
 TEXT_OR_TEXTS = Check("a text or a list of texts", lambda value: isinstance(value, str) or _list_of(value, str))
 CURRENCY = Check(
@@ -190,8 +190,8 @@ NAMES = Check(
     lambda value: isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping) and all(map(_text, value)),
 )
 PROVIDER_NAME = Check(
-    "a text that is not empty and holds no slash, since 'provider/model' is split at the first slash",
-    lambda value: _text(value) and "/" not in value,
+    "a text that is not empty and holds no slash, since 'provider/model' is split at the first slash, and no control character",
+    lambda value: _text(value) and "/" not in value and value.isprintable(),
 )
 REFERENCE = Check("'module:function', or empty", _reference)
 MAPPING = mapping_to(object, "a mapping")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 
 import pytest
@@ -238,6 +239,15 @@ def test_an_argument_that_is_no_cache_is_refused():
         Hub(Settings(), cache=Cache())
     with pytest.raises(ConfigurationError, match=r"cache\.url must name a folder by an absolute path, not 'answers'"):
         Hub(Settings(), cache="answers")
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://a:99999", "redis://:s3cret/a@a", "redis://:a#s3cret@a", "redis://[::1/0", "redis://a?no=1"]
+)
+def test_a_wrong_address_of_a_server_is_refused_without_its_password(url):
+    with pytest.raises(ConfigurationError, match=r"cache\.url is wrong: write redis://HOST:PORT/0") as caught:
+        Hub(Settings(), cache=url)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_processes_share_a_folder(tmp_path):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import traceback
 
 import pytest
 import trustme
@@ -11,6 +12,7 @@ import trustme
 from providerhub import (
     AuthenticationError,
     CapabilityError,
+    ConfigurationError,
     Fact,
     Hub,
     ProviderHubError,
@@ -34,6 +36,15 @@ def refused(hub, provider, error):
 
 def pause(hub):
     return {(one.model, one.pause) for one in hub.health() if one.pause}
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://a:99999", "redis://:s3cret/a@a", "redis://:a#s3cret@a", "valkey://[::1", "redis://a?b=1"]
+)
+def test_a_wrong_address_is_refused_without_its_password(url, caplog):
+    with pytest.raises(ConfigurationError, match=r"address of the store is wrong|Invalid IPv6") as caught:
+        Hub(Settings(), shared=url)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value)) + caplog.text
 
 
 STATED = {

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakSet
 
+from providerhub import ConfigurationError
+
 _locked: WeakSet[Any] = WeakSet()
 """The stores with a lock."""
 
@@ -124,14 +126,27 @@ class Server:
     Args:
         url: The address, such as `redis://host:6379/0`.
         age: Seconds for which a value is used.
+
+    Raises:
+        ConfigurationError: The address is wrong.
     """
 
     def __init__(self, url: str, age: float) -> None:
         from redis import Redis
 
-        # Short: a server that is down must not hold calls up.
-        self._client: Any = Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
         self._age = age
+        try:
+            # Short: a server that is down must not hold calls up.
+            self._client: Any = Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+            self._client.connection_pool.make_connection()  # connects nothing, and refuses a wrong parameter of the address
+            if "#" not in url:
+                return
+        except (TypeError, ValueError):  # the text of the error may hold a part of the password
+            pass
+        raise ConfigurationError(
+            "cache.url is wrong: write redis://HOST:PORT/0, with a % code for each special character of a password; the other "
+            "parameters are those of redis-py"
+        )
 
     def get(self, key: str) -> bytes | None:
         """The value of a key."""

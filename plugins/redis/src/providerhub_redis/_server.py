@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError
 from redis.retry import Retry
 
-from providerhub import Fact
+from providerhub import ConfigurationError, Fact
 from providerhub_redis._stock import Found, Wish
 
 ANSWER = 1.0  # seconds in which the server must accept a connection, or answer a command
@@ -165,8 +165,22 @@ def _found(answer: list[str]) -> tuple[str, float] | list[Found]:
 
 
 def client_of(url: str) -> Any:
-    """The client for an address. It waits at most a second, and makes no retries."""
+    """The client for an address. It waits at most a second, and makes no retries.
+
+    Raises:
+        ConfigurationError: The address is wrong.
+    """
     address = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
-    return redis.Redis.from_url(
-        address, socket_timeout=ANSWER, socket_connect_timeout=ANSWER, retry=Retry(NoBackoff(), 0), decode_responses=True
+    try:
+        client = redis.Redis.from_url(
+            address, socket_timeout=ANSWER, socket_connect_timeout=ANSWER, retry=Retry(NoBackoff(), 0), decode_responses=True
+        )
+        client.connection_pool.make_connection()  # connects nothing, and refuses a wrong parameter of the address
+        if "#" not in address:
+            return client
+    except (TypeError, ValueError):  # the text of the error may hold a part of the password
+        pass
+    raise ConfigurationError(
+        "the address of the store is wrong: write redis://HOST:PORT/0, with a % code for each special character of a password; "
+        "the other parameters are those of redis-py"
     )

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from providerhub import Claim, Fact, Shared
-from providerhub_redis._server import Server
+from providerhub_redis._server import Server, client_of
 from providerhub_redis._stock import Found, Stock, Wish
 
 Place = tuple[str, str, str]  # scope, model and statement of a fact
@@ -47,6 +47,9 @@ class RedisState:
     Args:
         shared: The address and the namespace. The address may have the query parameters of redis-py's `from_url`, such as
             `?ssl_ca_certs=/etc/ssl/ca.pem`. `valkey` and `valkeys` stand for `redis` and `rediss`.
+
+    Raises:
+        ConfigurationError: The address is wrong.
     """
 
     def __init__(self, shared: Shared) -> None:
@@ -55,6 +58,7 @@ class RedisState:
         self.answer = shared.answer
         url = shared.url.reveal() if shared.url else ""
         self._url = url
+        client_of(url).close()  # a wrong address is refused now
         self._where = urlsplit(url).netloc.rpartition("@")[2] or "its socket"
         self._told: Callable[[Fact], object] = bool
         self._begin_empty()
