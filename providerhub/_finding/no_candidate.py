@@ -31,12 +31,13 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     first, slash, rest = model.partition("/")
     is_pin = bool(slash and rest)
     is_unknown = is_pin and first not in registry.names()
+    is_pinned = is_pin and not is_unknown
     pin = f"; {first!r} is not an installed provider{_installed(registry, first)}" if is_unknown else ""
     near = next((found for names in (ready, known) for word in (model, rest) if (found := _near(word, names))), [])
     kin = model.partition("-")[0]
     if near and near[0].lower() == model.lower():
         fix = f"; did you mean {near[0]!r}?"
-    elif kin in registry.names() and not vendor_of(model) and not (near and near[0].startswith(kin)):
+    elif not is_pinned and kin in registry.names() and not vendor_of(model) and not (near and near[0].startswith(kin)):
         fix = f"; did you mean {f'{kin}/{model}'!r}?"
     if fix := fix or (pin if "(" not in pin else ""):
         return errors.ModelNotFoundError(f"no provider has the model {model!r}{fix}")
@@ -44,18 +45,25 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     shown = f". Known models: {', '.join(known[:_MOST_MODELS])}{more}" if known else ""
     owner = vendor_of(rest or model)
     install = f"; try: {to_install(owner)}" if owner and owner not in registry.names() else ""
-    may = (install or f"{_unconfigured(registry, owner)}{_pinned_only(registry, model)}") + pin
-    failing = [i for i in registry.shared() if i.list.error and i.name == (first if is_pin and not pin else owner or i.name)]
+    pinned_only = "" if install or is_pinned else _pinned_only(registry, model)
+    may = (install or _unconfigured(registry, owner)) + pin
+    among = [registry.instance(first)] if is_pinned else [i for i in registry.shared() if _may_own(i, owner)]
+    failing = [i for i in among if i is not None and i.list.error]
     unasked = registry.instance(owner) if owner in registry.names() else None
     if unasked is not None and unasked.list.listed_at is None and not unasked.list.error and unasked.can_list:
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; {_unlisted(unasked)}")
     # A local service that is down, and that no setting names, is hardly the cause if there is another service.
-    if failing and (not (may or near) or any(i.config.api_key or not i.is_at_home for i in failing)):
-        return failing[0].list.failure(_not_listed(failing, rest if is_pin and not pin else model))
+    is_cause = is_pinned or not (pinned_only or may or near) or any(i.config.api_key or not i.is_at_home for i in failing)
+    if failing and is_cause:
+        return failing[0].list.failure(_not_listed(failing, rest if is_pinned else model, is_pinned=is_pinned))
     its = owners.get(near[0]) if near else None
     lack = f" ({its.name} is not configured: {its.reason})" if its is not None and its.missing else ""
-    hint = f"; did you mean {' or '.join(map(repr, near))}{lack}?" if near else "" if may else shown
-    said = f"no provider has the model {model!r}{may}{hint}{_problems(registry, owner)}"
+    hint = f"; did you mean {' or '.join(map(repr, near))}{lack}?" if near else "" if may or pinned_only else shown
+    # First the vendor of the model, and without one the providers that are configured.
+    listless = _problems([_unlisted(i) for i in registry.shared() if _may_own(i, owner) and _unlisted(i)])
+    broken = _problems([f"{r.name} is {r.state}: {r.reason}" for r in registry.unusable() if owner in {"", r.name}])
+    causes = f"{listless}{may}{pinned_only}" if owner else f"{pinned_only}{listless}{may}"
+    said = f"no provider has the model {model!r}{causes}{hint}{broken}"
     unlisted = next((instance.list for instance in registry.shared() if instance.list.error), None)
     return errors.ModelNotFoundError(said) if unlisted is None else unlisted.failure(said)
 
@@ -103,15 +111,18 @@ def with_near(registry: Registry, error: errors.ProviderHubError) -> errors.Prov
 
 def _unconfigured(registry: Registry, owner: str) -> str:
     """The providers with unknown models because of a missing setting: those of the model's owner, or else all."""
-    may = [i for i in registry.shared() if i.missing and i.info.discover and not i.declared]
-    if owner:
-        may = [instance for instance in may if instance.distribution == f"providerhub-{owner}"]
+    may = [i for i in registry.shared() if i.missing and i.info.discover and not i.declared and _may_own(i, owner)]
     may.sort(key=lambda i: (len(i.missing), f"providerhub-{i.name}" != i.distribution))  # the usual account of a vendor first
     may = [instance for instance in may if instance.is_wrong] or may
     named = ", ".join(
         f"{i.name} ({i.reason if i.is_wrong else 'set ' + ' and '.join(i.variables)})" for i in may[:_MOST_SERVICES]
     )
     return f"; not configured yet, and may have it: {named}" if may else ""
+
+
+def _may_own(instance: Instance, owner: str) -> bool:
+    """Whether an instance may have models of an owner: all its own, and those of its distribution. Without an owner, any may."""
+    return not owner or owner == instance.name or instance.distribution == f"providerhub-{owner}"
 
 
 def _installed(registry: Registry, name: str) -> str:
@@ -128,14 +139,12 @@ def _pinned_only(registry: Registry, model: str) -> str:
     if not names:
         return ""
     fix = f"ask for {names[0] + '/' + model!r}, or add [providers.{names[0]}] to the settings"
-    return f"; {', '.join(names)} may have it, and serve only calls that name them: {fix}"
+    serve = "serve only calls that name them" if len(names) > 1 else "serves only calls that name it"
+    return f"; {', '.join(names)} may have it, and {serve}: {fix}"
 
 
-def _problems(registry: Registry, owner: str) -> str:
-    """The first reasons why providers are excluded; for a model with an owner, only the owner's reasons."""
-    unlisted = [found for instance in registry.shared() if owner in {"", instance.name} and (found := _unlisted(instance))]
-    unusable = [record for record in registry.unusable() if owner in {"", record.name}]
-    problems = [*unlisted, *(f"{record.name} is {record.state}: {record.reason}" for record in unusable)]
+def _problems(problems: list[str]) -> str:
+    """The first of some problems, and how many more there are."""
     left = len(problems) - _MOST_PROBLEMS
     more = f"; and {left} more, see: providerhub plugins" if left > 0 else ""
     return "".join(f"; {problem}" for problem in problems[:_MOST_PROBLEMS]) + more
@@ -146,7 +155,8 @@ def _unlisted(instance: Instance) -> str:
     if instance.list.error:
         return f"{instance.name} {_LISTLESS}: {instance.list.error}{_address(instance)}"
     if instance.can_list and instance.list.listed_at is None:
-        return f"{instance.name} has not listed its models yet: a call asks it, and so does Hub.refresh()"
+        asks = "a call asks it, and so do Hub.refresh() and `providerhub models --refresh`"
+        return f"{instance.name} has not listed its models yet: {asks}"
     if instance.can_list and not instance.models:
         return f"{instance.name} lists no models: check that its server runs and has some"
     return ""
@@ -160,11 +170,12 @@ def _address(instance: Instance) -> str:
     return f" (its url is set by {instance.variable(setting)} or under [providers.{instance.name}])"
 
 
-def _not_listed(failing: list[Instance], model: str) -> str:
+def _not_listed(failing: list[Instance], model: str, *, is_pinned: bool) -> str:
     """The message for a model of instances that could not list their models: the cause, then the fixes."""
     causes = "; ".join(map(_unlisted, failing[:_MOST_PROBLEMS]))
     name = failing[0].name
-    return f'{causes}; for the model {model!r} call {name}/{model}, or set models = ["{model}"] under [providers.{name}]'
+    call = "" if is_pinned else f"call {name}/{model}, or "
+    return f'{causes}; for the model {model!r} {call}set models = ["{model}"] under [providers.{name}]'
 
 
 _REFUSED: dict[str, tuple[type[errors.ProviderError], str]] = {

@@ -410,8 +410,9 @@ class Health:
                 what, left = "its key", "calls skip it for some time, or until the key changes"
             else:
                 what, left = "a request", f"{error.model} is skipped for some time"
+            said = f"refused {what} (status {error.status})" if error.status else f"cannot use {what}"  # None: nothing was sent
             if not record.pause_for:  # one line until the key is accepted
-                _log.warning("provider %s refused %s (status %s); %s", error.provider, what, error.status, left)
+                _log.warning("provider %s %s; %s", error.provider, said, left)
             record.pause_for = min(max(KEY_PAUSE, record.pause_for * 2), policy.pause_max)
             until, reason = now + record.pause_for, _REFUSALS[not error.about_key]
         elif isinstance(error, errors.QuotaExceededError):

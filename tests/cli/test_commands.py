@@ -163,8 +163,26 @@ def test_a_wrong_key_is_the_first_thing_that_a_new_account_reads(cli, service, m
 
 def test_route_names_a_model_of_a_sequence_that_is_not_known_yet(cli, new_account):
     result = cli("route", "gpt-4o", "openai/gpt-4o")
-    said = "gpt-4o: unknown model (openai has not listed its models yet: a call asks it, and so does Hub.refresh())"
-    assert result.stdout == f"1. openai/gpt-4o\n-  {said}\n"
+    asks = "a call asks it, and so do Hub.refresh() and `providerhub models --refresh`"
+    assert result.stdout == f"1. openai/gpt-4o\n-  gpt-4o: unknown model (openai has not listed its models yet: {asks})\n"
+
+
+def test_a_pinned_model_of_a_list_that_fails_names_the_cause_and_no_second_pin(cli, service, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "canary")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", service(lambda _: http_response(404, {"error": {"message": "Gone"}})).url)
+    said = _error_line(cli("ask", "-m", "anthropic/other", "Hello"))
+    assert said.startswith("Error: anthropic could not list its models: ProtocolError: HTTP 404: Gone")
+    assert said.endswith("for the model 'other' set models = [\"other\"] under [providers.anthropic]")
+
+
+def test_the_fix_of_a_configured_provider_comes_before_those_that_are_not_configured(cli, monkeypatch):
+    monkeypatch.setenv("GROQ_API_KEY", "canary")
+    said = _error_line(cli("ask", "-m", "llama-3.3", "Hello"))
+    assert said.index("groq may have it, and serves only calls that name it: ask for 'groq/llama-3.3'") < said.index(
+        "openai (set"
+    )
+    said = _error_line(cli("ask", "-m", "gpt-4o", "Hello"))
+    assert said.index("openai (set OPENAI_API_KEY)") < said.index("groq may have it")  # the vendor of the model comes first
 
 
 def test_ask_as_json(cli, sandbox):
