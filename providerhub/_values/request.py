@@ -76,11 +76,20 @@ class Request(Value):
 class EmbeddingRequest(Request):
     """The request that a provider's `embed` answers. A driver treats it as any `Request`.
 
-    The other fields of `Request` have their defaults.
-
     Args:
         model: The model's name as the provider knows it.
         messages: All texts of the call, each as a message; for estimates of tokens.
+        stream: Always at its default here.
+        temperature: Always at its default here.
+        max_tokens: Always at its default here.
+        stop: Always at its default here.
+        tools: Always at its default here.
+        tool_choice: Always at its default here.
+        response_format: Always at its default here.
+        seed: Always at its default here.
+        reasoning: Always at its default here.
+        top_p: Always at its default here.
+        parallel_tool_calls: Always at its default here.
         options: Vendor-specific keywords for this provider.
         texts: The texts, one for each vector; at least one, within the provider's limits.
         dimensions: The length of the vectors; `None`, the default, for the model's own.

@@ -167,12 +167,25 @@ class Answer(BaseAnswer):
         headers: The headers; their names are looked up without regard to case.
     """
 
-    def __init__(self, call: CallContext, active: ActiveConnection, timer: AnswerTimer, limit: int, *, stream: bool) -> None:
+    def __init__(
+        self,
+        call: CallContext,
+        active: ActiveConnection,
+        timer: AnswerTimer,
+        limit: int,
+        *,
+        stream: bool,
+    ) -> None:
         super().__init__(call, timer, call.on_cancel(active.abort), limit, stream=stream)
         self._active = active
 
     def take(self, received: Iterator[bytes], method: str) -> None:
-        """Read the head of the answer to a request. `received` waits for bytes and yields them; empty at the connection's end."""
+        """Read the head.
+
+        Args:
+            received: A function that waits for bytes and returns them; empty at the connection's end.
+            method: The method of the request.
+        """
         self._response = Response(method)
         while not self.status:
             data = next(received)

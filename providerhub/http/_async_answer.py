@@ -58,7 +58,13 @@ class AsyncAnswer(BaseAnswer):
         session.users += 1
 
     async def take(self, connection: Connection, request: Sent, proxied: dict[str, str] | None) -> None:
-        """Send a request and read the head of its answer. `proxied`: the headers for a proxy without encryption."""
+        """Send a request and read the head of its answer.
+
+        Args:
+            connection: The connection.
+            request: The request.
+            proxied: The headers for a proxy without encryption; `None` without a proxy.
+        """
         self._connection, self._timer.callback = connection, connection.abort
         self._response = Response(request.method)
         self._timer.check()
@@ -114,7 +120,14 @@ class AsyncAnswer(BaseAnswer):
         return bytes(found)
 
     async def peek(self, limit: int) -> bytes:
-        """Return the beginning of the body, at most `limit` bytes; see `Answer.peek`."""
+        """Return the beginning of the body, under the rules of `Answer.peek`.
+
+        Args:
+            limit: The maximum number of bytes.
+
+        Returns:
+            The received bytes; may be empty.
+        """
         found = bytearray()
         self.refused()
         with contextlib.suppress(ProviderError):

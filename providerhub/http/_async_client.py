@@ -24,14 +24,24 @@ if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported i
 class AsyncHttpClient(Client):
     """Sends requests to one service in event loops. Connections are kept open between calls, separately in each event loop.
 
-    The arguments and errors are those of `HttpClient`.
+    Args:
+        config: The instance's configuration. Its url, key, headers, proxies, ca_bundle and client certificate are used.
+        headers: Headers to add to every request; default none. The headers of `config` take precedence.
+        key_header: The header for the key. `"Authorization"`, the default, has it as a bearer token; any other header has only
+            the key.
+        body_limit: The limit of decoded bytes of one answer; default 64 MiB.
+        wire: The headers, secrets, signature and refusals of the service, in place of `headers` and `key_header`; `None`, the
+            default, for a `Wire` with these two.
+
+    Raises:
+        ConfigurationError: As `HttpClient`.
     """
 
     def _begin(self) -> None:
         self._sessions: weakref.WeakKeyDictionary[AbstractEventLoop, Session] = weakref.WeakKeyDictionary()
 
     async def send(self, request: HttpRequest, call: CallContext) -> AsyncAnswer:
-        """Send a request and wait for the headers of the answer; see `HttpClient.send`."""
+        """Send a request and wait for the headers of the answer; see `Client.send`."""
         from asyncio import get_running_loop  # slow to import; a caller with a running loop has imported it
 
         sent = self._prepared(request, call)
@@ -73,7 +83,7 @@ class AsyncHttpClient(Client):
             raise
 
     async def fetch(self, request: HttpRequest, call: CallContext) -> HttpAnswer:
-        """Send a request and read its whole answer; see `HttpClient.fetch`."""
+        """Send a request and read its whole answer; see `Client.fetch`."""
         with await self.send(request, call) as answer:
             try:
                 return HttpAnswer(answer.status, answer.headers, await answer.read())

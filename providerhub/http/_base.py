@@ -132,6 +132,37 @@ class Client:
     def _begin(self) -> None:
         """Prepare the transport, without I/O."""
 
+    def send(self, request: HttpRequest, call: CallContext) -> Any:
+        """Send a request and wait for the headers of the answer.
+
+        Args:
+            request: The request, as the provider writes it.
+            call: The call: its timeouts, its headers, and whether it is cancelled.
+
+        Returns:
+            The answer. Use it in a `with` block.
+
+        Raises:
+            ProviderError: The service refused or the exchange failed. The error does not contain a secret.
+            InvalidRequestError: The body cannot be written as JSON.
+        """
+        raise NotImplementedError
+
+    def fetch(self, request: HttpRequest, call: CallContext) -> Any:
+        """Send a request and read its whole answer; otherwise as `send`.
+
+        Args:
+            request: The request, as the provider writes it.
+            call: The call: its timeouts, its headers, and whether it is cancelled.
+
+        Returns:
+            The whole answer.
+
+        Raises:
+            ProviderError: The service refused or the exchange failed. The error does not contain a secret.
+        """
+        raise NotImplementedError
+
     def address(self, path: str) -> str:
         """Return the whole address of a path.
 

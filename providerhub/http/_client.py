@@ -52,19 +52,7 @@ class HttpClient(Client):
         self._pid, self._cleaned = 0, time.monotonic()
 
     def send(self, request: HttpRequest, call: CallContext) -> Answer:
-        """Send a request and wait for the headers of the answer.
-
-        Args:
-            request: The request, as the provider writes it.
-            call: The call: its timeouts, its headers, and whether it is cancelled.
-
-        Returns:
-            The answer. Use it in a `with` block.
-
-        Raises:
-            ProviderError: The service refused or the exchange failed. The error does not contain a secret.
-            InvalidRequestError: The body cannot be written as JSON.
-        """
+        """Send a request and wait for the headers of the answer; see `Client.send`."""
         sent = self._prepared(request, call)
         # Sockets use the system's clock; the call's clock may be a test's.
         active = ActiveConnection(time.monotonic() + call.remaining(call.timeout.connect))
@@ -79,7 +67,7 @@ class HttpClient(Client):
         return answer
 
     def fetch(self, request: HttpRequest, call: CallContext) -> HttpAnswer:
-        """Send a request and read its whole answer; otherwise as `send`."""
+        """Send a request and read its whole answer; see `Client.fetch`."""
         with self.send(request, call) as answer:
             try:
                 return HttpAnswer(answer.status, answer.headers, answer.read())
@@ -182,6 +170,7 @@ class _Kept:
 
 
 def _close_all(idle: Mapping[str, list[tuple[Any, float]]]) -> None:
+    """Close idle connections. Other threads may take connections, or add a service, in the meantime."""
     for connections in list(idle.values()):
         with contextlib.suppress(IndexError):
             while True:

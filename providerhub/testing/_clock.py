@@ -53,9 +53,13 @@ class FakeClock:
             self._now += _checked(seconds)
 
     def watch(self, call: CallContext, slow_after: float, begin: Callable[[], bool] | None) -> None:
-        """Set the seconds after which an attempt is slow. A hub calls this.
+        """Set when an attempt is slow. A hub calls this.
 
-        `begin` is called at that time. It may let another attempt begin, and returns whether it does; `None` if none may begin.
+        Args:
+            call: The context of the attempt.
+            slow_after: The seconds from now until the attempt is slow.
+            begin: Called at that time. It may let another attempt begin, and returns whether it does. `None` if no other attempt
+                may begin.
         """
         with self._lock:
             self._beside.discard(call)
@@ -67,7 +71,15 @@ class FakeClock:
     def race(self, calls: Sequence[CallContext], seconds: float, over: Callable[[], object]) -> Iterator[None]:
         """In a `with` block that waits for one of several attempts, let the time pass when all of them are silent.
 
-        A hub calls this. `over` is called, in any thread, after the longest wait of `seconds`.
+        A hub calls this.
+
+        Args:
+            calls: The contexts of the attempts.
+            seconds: The longest wait, in seconds.
+            over: Called without arguments, in any thread, after this time.
+
+        Yields:
+            Nothing, once.
         """
         with self._lock:
             race = (calls, self._now + seconds, over)
@@ -81,9 +93,14 @@ class FakeClock:
                 self._races.remove(race)
 
     def rest(self, call: CallContext, until: float, wake: Callable[[], object]) -> None:
-        """Let an attempt be silent until a time, and then call `wake`, in any thread. A fake provider calls this.
+        """Let an attempt be silent. A fake provider calls this.
 
         A single attempt lets the time pass at once. With several attempts, the time passes when all of them are silent.
+
+        Args:
+            call: The context of the attempt.
+            until: The time at which the silence ends, in seconds.
+            wake: Called without arguments, in any thread, at that time.
         """
         with self._lock:
             slow_at, begin = self._slow.get(call, (math.inf, None))
@@ -98,7 +115,11 @@ class FakeClock:
                 self._end(call)
 
     def leave(self, call: CallContext) -> None:
-        """Forget the silence of an attempt. A fake provider calls this."""
+        """Forget the silence of an attempt. A fake provider calls this.
+
+        Args:
+            call: The context of the attempt.
+        """
         with self._lock:
             self._rests.pop(call, None)
 
@@ -131,7 +152,14 @@ class FakeClock:
             self.sleeps.append(seconds)
 
     async def asleep(self, seconds: float) -> None:
-        """Sleep as `sleep` does, and let the other tasks of the event loop run."""
+        """Record a sleep, let its time pass at once, and let the other tasks of the event loop run.
+
+        Args:
+            seconds: The length of the sleep; at least 0.
+
+        Raises:
+            ValueError: `seconds` is negative or not finite.
+        """
         import asyncio  # slow to import, and a synchronous test does not need it
 
         self.sleep(seconds)

@@ -74,7 +74,12 @@ class FakeCall:
 
 
 class _Silence(NamedTuple):
-    """A time without pieces, of at most `seconds` on `clock` (`None`: real time). It ends when the gate opens."""
+    """A time without pieces, of at most `seconds`.
+
+    Args:
+        gate: The gate whose opening ends the silence; `""` for none.
+        clock: The fake clock on which the seconds pass; `None` for real time.
+    """
 
     seconds: float
     gate: str = ""
@@ -137,7 +142,16 @@ class FakeProvider:
         return [call.request for call in self.calls]
 
     def hub(self, *others: FakeProvider, settings: Settings | None = None, clock: FakeClock | None = None) -> Hub:
-        """Make a hub of this provider, and of further providers to try after it; see `fake_hub`."""
+        """Make a hub of this provider; see `fake_hub`.
+
+        Args:
+            *others: Further providers. The hub tries them after this provider, in order.
+            settings: The hub's settings, as for `fake_hub`.
+            clock: The clock of the hub, as for `fake_hub`.
+
+        Returns:
+            The hub.
+        """
         return fake_hub(self, *others, settings=settings, clock=clock)
 
     def open(self, name: str) -> None:
@@ -296,7 +310,15 @@ class FakeAsyncProvider(FakeProvider):
     """A `FakeProvider` with asynchronous methods: `astream` as well as `stream`."""
 
     async def astream(self, request: Request, call: CallContext) -> AsyncGenerator[Any, None]:
-        """Yield the next answer; see `stream`."""
+        """Yield the next answer, as `stream` does.
+
+        Args:
+            request: The request; kept in `calls`.
+            call: The context of the call; kept in `calls`, and obeyed.
+
+        Yields:
+            The pieces of the answer.
+        """
         import asyncio  # slow to import; a caller with a running loop has imported it
 
         loop = asyncio.get_running_loop()
@@ -315,13 +337,29 @@ class FakeAsyncProvider(FakeProvider):
             script.close()
 
     async def aembed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
-        """Return a vector for each text; see `embed`."""
+        """Return a vector for each text, as `embed` does.
+
+        Args:
+            request: The request; kept in `calls`.
+            call: The context of the call; kept in `calls`, and obeyed.
+
+        Returns:
+            The vectors.
+        """
         async for _ in self.astream(request, call):
             pass
         return _embeddings(request)
 
     async def acount_tokens(self, request: Request, call: CallContext) -> int:
-        """Count a token for each word of the messages; see `count_tokens`."""
+        """Count a token for each word, as `count_tokens` does.
+
+        Args:
+            request: The request; kept in `calls`.
+            call: The context of the call; kept in `calls`, and obeyed.
+
+        Returns:
+            The number of tokens.
+        """
         async for _ in self.astream(request, call):
             pass
         return _words(request)
