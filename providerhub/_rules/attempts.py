@@ -5,6 +5,7 @@ from __future__ import annotations
 from providerhub._rules.health import error_retry_after
 from providerhub._rules.orders import OpenAttempt
 from providerhub._rules.pacing import FREE, Pacer
+from providerhub._rules.policy import share
 from providerhub._rules.retrying import Retries
 from providerhub._values import Attempt, Candidate, Route, Skip, errors
 
@@ -19,6 +20,7 @@ class Attempts(Retries):
     _start: float
     _stream: bool
     _first_token: float | None
+    _slow_model: bool
 
     @property
     def route(self) -> Route:
@@ -37,6 +39,15 @@ class Attempts(Retries):
         """The open attempt with a number; for `None`, the only open attempt."""
         attempts = self._open
         return attempts[0] if len(attempts) == 1 else next(attempt for attempt in attempts if attempt.number == number)
+
+    def _usual(self, candidate: Candidate) -> float | None:
+        policy = self._policy
+        return self._health.latency(candidate, policy.hedge_quantile, stream=self._stream, samples=policy.hedge_samples)
+
+    def _share(self, attempt: OpenAttempt, usual: float | None) -> float:
+        slow = self._slow_model or attempt.candidate.slow
+        left = self._deadline - self._start - attempt.started
+        return share(self._policy, left, None if slow else usual, slow=slow)
 
     def _skip(self, candidate: Candidate, reason: str, detail: str) -> None:
         self._skipped += (Skip(candidate.provider, candidate.model, reason, detail),)

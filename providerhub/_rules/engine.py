@@ -44,6 +44,7 @@ from providerhub._rules.orders import (
 from providerhub._rules.pacing import FREE, Pacer, Tokens, Turn, no_tokens
 from providerhub._rules.policy import (
     LEAVE_BEFORE_DEADLINE,
+    LOADING,
     LONGEST_SHARE,
     LOOK_AGAIN,
     Rng,
@@ -66,6 +67,7 @@ class Engine(Attempts):
 
     # Every call makes an engine, and few calls need these fields: the defaults are on the class.
     _shortages = 0
+    _loaded_by = 0.0  # when the next candidate is asked, if a local server still loads the model
     _next: Candidate | None = None
     _later: Sequence[Candidate] = ()
     _interruption: errors.ProviderHubError | None = None
@@ -202,8 +204,8 @@ class Engine(Attempts):
         if now >= self._deadline:
             self._drop(loser, now, error)
             return self._late(now, error)
-        if isinstance(error, errors.ShortageError):
-            return self._wait_out_shortage(loser, error, now)
+        if isinstance(error, errors.ShortageError | errors.ServerError) and (order := self._wait_out(loser, error, now)):
+            return order
         is_renewed = loser.candidate.provider in self._renewed
         if isinstance(error, errors.AuthenticationError) and is_renewed:
             error.retryable = False  # another token, which the plugin has fetched meanwhile, was refused too
@@ -306,15 +308,6 @@ class Engine(Attempts):
     def _pull(self, now: float) -> Pull:
         slow_at = min([attempt.slow_at for attempt in self._open])
         return PULL if slow_at == math.inf else Pull(max(0.0, slow_at - now))
-
-    def _usual(self, candidate: Candidate) -> float | None:
-        policy = self._policy
-        return self._health.latency(candidate, policy.hedge_quantile, stream=self._stream, samples=policy.hedge_samples)
-
-    def _share(self, attempt: OpenAttempt, usual: float | None) -> float:
-        slow = self._slow_model or attempt.candidate.slow
-        left = self._deadline - self._start - attempt.started
-        return share(self._policy, left, None if slow else usual, slow=slow)
 
     def _rival(self, *, elsewhere: bool) -> Candidate | None:
         """The next candidate for a parallel attempt; with `elsewhere`, at another provider."""
@@ -457,10 +450,20 @@ class Engine(Attempts):
         self._waited = 0.0
         return Open(candidate, number)
 
-    def _wait_out_shortage(self, attempt: OpenAttempt, error: errors.ShortageError, now: float) -> Order:
-        """Wait, because this process has no descriptor or thread left. The failure does not count for the provider."""
+    def _wait_out(self, attempt: OpenAttempt, error: errors.ProviderError, now: float) -> Order | None:
+        """Wait, because this process has no descriptor or thread left, or a local server loads the model. No failure counts.
+
+        With another candidate, a server that loads has the share of a slow model. Any other failure of a server returns `None`.
+        """
+        factor = 1.0
+        if isinstance(error, errors.ServerError):
+            if not (error.loading and attempt.candidate.slow):
+                return None
+            self._loaded_by = self._loaded_by or now + share(self._policy, self._deadline - now, None, slow=True)
+            if now + (factor := LOADING) > (self._loaded_by if self._fresh else self._deadline):
+                return None
         self._release(attempt, error, now)
-        seconds = shortage_wait(self._shortages, self._rng)
+        seconds = shortage_wait(self._shortages, self._rng) * factor
         self._shortages += 1
         if self._open:  # another one beside these waits its turn
             self._health.return_budget(attempt.candidate.provider, now)

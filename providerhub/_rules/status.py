@@ -99,6 +99,8 @@ def error_from_status(
     )
     if found and isinstance(error, errors.CapabilityError):
         error.capability = found.capability
+    elif found and isinstance(error, errors.ServerError):
+        error.loading = found.capability == "loading"
     return error
 
 
@@ -125,8 +127,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 _RETRY_INFO = r'retryDelay\\*"\s*:\s*\\*"([\d.]+)s'
 
 
-# OpenAI's "Please try again in 7m12.5s", Azure's "Please retry after 26 seconds". An error inside a stream has no header.
-_WAIT_IN_WORDS = r"(?i)\b(?:try again|retry) (?:in|after) ((?:\d{1,6}(?:\.\d{1,6})? ?(?:h|ms?|s)[a-z]* ?)+)"
+# OpenAI's "Please try again in 7m12.5s", Azure's "Please retry after 26 seconds", GitHub's "Please wait 42 seconds". An error
+# inside a stream has no header.
+_WAIT_IN_WORDS = r"(?i)\b(?:(?:try again|retry) (?:in|after)|please wait) ((?:\d{1,6}(?:\.\d{1,6})? ?(?:h|ms?|s)[a-z]* ?)+)"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 

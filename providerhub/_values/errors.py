@@ -204,9 +204,15 @@ class ForbiddenError(AuthenticationError):
 
 
 class ServerError(ProviderError):
-    """The service failed (5xx and similar statuses)."""
+    """The service failed (5xx and similar statuses).
+
+    Attributes:
+        loading: Whether the service is still loading the model. A call waits for it at a provider that declares `slow_start`.
+            Default false.
+    """
 
     retryable_by_default = True
+    loading: bool = False
 
 
 class ModelUnavailableError(ProviderError):

@@ -35,6 +35,7 @@ from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
 from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Queue, Renew, Wait
 from providerhub._rules.pacing import Limits, Pacer
+from providerhub._rules.status import error_from_status
 
 OK, EMPTY = "ok", "empty"
 
@@ -640,6 +641,27 @@ def test_a_shortage_is_waited_out_and_blames_no_provider():
     assert isinstance(play.order, Done)
     assert play.health.all_healthy
     assert sum(play.health.take_budget("a", 0.0) for _ in range(20)) == 10
+
+
+def _loading():
+    return error_from_status(503, {}, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}})
+
+
+def test_a_local_server_that_loads_its_model_is_waited_for_as_long_as_a_silent_one():
+    play = Play({"a": [*(_loading() for _ in range(20)), OK], "b": [OK]}, _c("a", slow=True), _c("b")).run()
+    assert set(play.tried) == {"a"}
+    assert play.waits[:4] == pytest.approx([0.1875, 0.375, 0.75, 1.5])
+    assert play.health.all_healthy
+    play = Play({"a": [_loading()], "b": [OK]}, _c("a", slow=True), _c("b")).run()
+    assert play.tried[-1] == "b"
+    assert 290 < play.now <= 300
+
+
+def test_a_local_server_alone_that_loads_its_model_is_waited_for_until_the_deadline():
+    play = Play({"a": [_loading()]}, _c("a", slow=True)).run()
+    assert "Loading model" in str(play.error)
+    assert play.now > 590
+    assert Play({"a": [_loading()], "b": [OK]}).run().log == ["a", "b"]  # not declared as a slow start
 
 
 def test_a_shortage_ends_with_the_time_of_the_call():

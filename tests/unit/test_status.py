@@ -280,6 +280,7 @@ def test_a_proxy_that_refuses_the_password_is_named():
         ("Limit 9, Used 9. Please try again in 1.2s. Visit https://a.example", 1.2),
         ("Please try again in 7m12.5s.", 432.5),
         ("Please try again in 20ms.", 0.02),
+        ("Rate limit of 10 per 60s exceeded. Please wait 42 seconds before retrying.", 42.0),
         ("Please retry after 26 seconds.", 26.0),
         ("Try again in 1h 2 minutes", 3720.0),
         ("Please retry in 31.5s.", 31.5),
