@@ -30,8 +30,18 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *globals()["__all__"]} - _import_module("providerhub._exports").HINTS.keys())
 
 
+# Names of other libraries, and the name that each is here.
+_ELSEWHERE = {
+    "completion": "complete", "acompletion": "acomplete", "batch_completion": "complete_many", "embedding": "embed",
+    "aembedding": "aembed", "token_counter": "count_tokens", "get_model": "complete", "Router": "Hub", "Client": "Hub",
+    "OpenAI": "Hub", "AsyncOpenAI": "Hub", "Anthropic": "Hub", "APIConnectionError": "ProviderConnectionError",
+    "APIError": "ProviderError", "APITimeoutError": "ProviderTimeoutError",
+}  # fmt: skip
+
+
 def _unknown(name: str) -> str:
-    return f"module {__name__!r} has no attribute {name!r}"
+    hint = f"; did you mean {_ELSEWHERE[name]!r}?" if name in _ELSEWHERE else ""
+    return f"module {__name__!r} has no attribute {name!r}{hint}"
 
 
 def _packed() -> None:

@@ -30,6 +30,13 @@ NOT_OPTIONS = {
 }
 """Arguments of other libraries that are not fields of a request → their place here."""
 
+_NOT_KEYWORDS = NOT_OPTIONS | {
+    "fallbacks": "name the models in order as the first argument, as in ['a', 'b']",
+    "drop_params": "leave it out: the keywords in options['NAME'] go to the provider NAME alone",
+    "mock_response": "pass a hub with a providerhub.testing.FakeProvider in place of the module",
+}
+"""Arguments of other libraries that are not keywords of a call → their place here. A gateway may take them in `options`."""
+
 EXTRAS = {"extra_headers": HEADERS.or_none, "extra_query": MAPPING.or_none, "extra_body": MAPPING.or_none}
 """Options that add to the request outside its fields, as in the vendors' SDKs."""
 
@@ -191,10 +198,8 @@ def _example(model: ModelSpec, registry: Registry) -> str:
 
 
 def _unknown(name: str, provider: str) -> TypeError:
-    if name in NOT_OPTIONS:
-        return TypeError(f"unknown keyword argument {name!r}; {NOT_OPTIONS[name]}")
-    if name == "fallbacks":
-        return TypeError("unknown keyword argument 'fallbacks'; name the models in order as the first argument, as in ['a', 'b']")
+    if name in _NOT_KEYWORDS:
+        return TypeError(f"unknown keyword argument {name!r}; {_NOT_KEYWORDS[name]}")
     near = nearest(ELSEWHERE.get(name, name), ("stream", "messages", *KEYWORDS), cutoff=0.7)
     hint = f"{near} A vendor's" if near else "a vendor's"
     place = f"options={{{provider!r}: {{{name!r}: ...}}}}"

@@ -46,24 +46,24 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     owner = vendor_of(rest or model)
     install = f"; try: {to_install(owner)}" if owner and owner not in registry.names() else ""
     pinned_only = "" if install or is_pinned else _pinned_only(registry, model)
-    may = (install or _unconfigured(registry, owner)) + pin
+    may = install or _unconfigured(registry, owner)
     among = [registry.instance(first)] if is_pinned else [i for i in registry.shared() if _may_own(i, owner)]
     failing = [i for i in among if i is not None and i.list.error]
     unasked = registry.instance(owner) if owner in registry.names() else None
     if unasked is not None and unasked.list.listed_at is None and not unasked.list.error and unasked.can_list:
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; {_unlisted(unasked)}")
     # A local service that is down, and that no setting names, is hardly the cause if there is another service.
-    is_cause = is_pinned or not (pinned_only or may or near) or any(i.config.api_key or not i.is_at_home for i in failing)
+    is_cause = is_pinned or not (pinned_only or may or pin or near) or any(i.config.api_key or not i.is_at_home for i in failing)
     if failing and is_cause:
         return failing[0].list.failure(_not_listed(failing, rest if is_pinned else model, is_pinned=is_pinned))
     its = owners.get(near[0]) if near else None
     lack = f" ({its.name} is not configured: {its.reason})" if its is not None and its.missing else ""
-    hint = f"; did you mean {' or '.join(map(repr, near))}{lack}?" if near else "" if may or pinned_only else shown
+    hint = f"; did you mean {' or '.join(map(repr, near))}{lack}?" if near else "" if may or pin or pinned_only else shown
     # First the vendor of the model, and without one the providers that are configured.
     listless = _problems([_unlisted(i) for i in registry.shared() if _may_own(i, owner) and _unlisted(i)])
     broken = _problems([f"{r.name} is {r.state}: {r.reason}" for r in registry.unusable() if owner in {"", r.name}])
     causes = f"{listless}{may}{pinned_only}" if owner else f"{pinned_only}{listless}{may}"
-    said = f"no provider has the model {model!r}{causes}{hint}{broken}"
+    said = f"no provider has the model {model!r}{pin}{causes}{hint}{broken}"
     unlisted = next((instance.list for instance in registry.shared() if instance.list.error), None)
     return errors.ModelNotFoundError(said) if unlisted is None else unlisted.failure(said)
 
@@ -129,7 +129,8 @@ def _installed(registry: Registry, name: str) -> str:
     """The fix for a provider that is not installed: the command, or the most similar name, or all names."""
     names = registry.names()
     more = f" and {len(names) - _MOST_MODELS} more" if len(names) > _MOST_MODELS else ""
-    fix = to_install(name) or nearest(name, names, cutoff=0.8)
+    near = (one for one in names if name.startswith(f"{one}_"))  # other libraries have names such as "azure_ai"
+    fix = to_install(name) or next((f"did you mean {one!r}?" for one in near), "") or nearest(name, names, cutoff=0.8)
     return f": {fix}" if fix else f" (installed: {', '.join(names[:_MOST_MODELS])}{more})"
 
 

@@ -668,7 +668,9 @@ def test_an_unconfigured_provider_that_may_have_the_model_is_named_first(site):
     similar, pinned, misspelt, capital, unlike = out.splitlines()
     assert "not configured yet, and may have it: lister (set LISTER_API_KEY)" in similar
     assert similar.index("may have it") < similar.index("did you mean 'good-model'")
-    assert "'nowhere' is not an installed provider (installed: " in pinned
+    assert pinned.startswith(
+        "no provider has the model 'nowhere/good-model'; 'nowhere' is not an installed provider (installed: "
+    )
     assert "did you mean 'good-model'" in pinned
     assert misspelt.endswith("'listr/good-model'; 'listr' is not an installed provider: did you mean 'lister'?")
     assert capital == "no provider has the model 'GOOD-model'; did you mean 'good-model'?"

@@ -256,6 +256,7 @@ def test_the_beginning_of_many_names_is_no_suggestion(scripted):
         ("a:m", "no provider has the model 'a:m'; did you mean 'a/m'?"),
         ("a-large", "no provider has the model 'a-large'; did you mean 'a/a-large'?"),
         ("groq/llama-3.3-70b", "; 'groq' is not an installed provider: pip install providerhub-compatible"),
+        ("a_ai/m-2", "no provider has the model 'a_ai/m-2'; 'a_ai' is not an installed provider: did you mean 'a'?"),
         ("gemini/gemini-2.5-flash", "; 'gemini' is not an installed provider: pip install providerhub-gemini"),
     ],
 )

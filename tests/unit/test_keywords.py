@@ -185,6 +185,7 @@ def test_arguments_that_do_not_fit_are_told_of_the_public_function(call, said):
         ("functions", "; did you mean 'tools'? "),
         ("num_retries", "; did you mean 'retry'? "),
         ("fallbacks", "; name the models in order as the first argument"),
+        ("drop_params", "'drop_params'; leave it out: the keywords in options['NAME'] go to the provider NAME alone"),
         ("user", "'user'; a vendor's own keywords go into options, as in options={'a': {'user': ...}}"),
         ("headers", "'headers'; a vendor's own keywords go into options"),
     ],
@@ -192,6 +193,13 @@ def test_arguments_that_do_not_fit_are_told_of_the_public_function(call, said):
 def test_a_keyword_of_another_library_has_its_argument_named(name, said):
     with pytest.raises(TypeError, match=re.escape(said)):
         _hub(a=FakeProvider("x")).complete("m", "x", **{name: "x"})
+
+
+def test_a_function_or_class_of_another_library_has_its_name_here_named():
+    for name, here in providerhub._ELSEWHERE.items():
+        with pytest.raises(AttributeError, match=f"module 'providerhub' has no attribute '{name}'; did you mean '{here}'"):
+            getattr(providerhub, name)
+        assert hasattr(providerhub, here)
 
 
 def test_an_error_of_a_type_inside_a_call_stays_as_it_is():
