@@ -28,7 +28,7 @@ from providerhub._values.value import Value, frozen
 
 HOOK_GROUP = "providerhub.hooks"  # the entry-point group of plugins that observe or rank. They are always loaded.
 MOST_WAIT = 30.0  # seconds that a thread waits for a plugin that another thread imports
-_INCOMPATIBLE = "incompatible: "  # the beginning of a reason that another version of the core or of the plugin would fix
+_INCOMPATIBLE = "incompatible: "  # begins a reason that another version of the core or the plugin would remove
 _SUBGROUPS = ("commands", "conformance", "executors", "sandbox", "shared")
 GROUPS = frozenset({hookspecs.PROJECT, HOOK_GROUP, *(f"{hookspecs.PROJECT}.{name}" for name in _SUBGROUPS)})
 _PROVIDER = "providerhub_provider"
@@ -88,7 +88,7 @@ def _moved(group: str) -> str:
 
 
 class _Manager(pluggy.PluginManager):
-    """Reads the marks of functions directly. pluggy also inspects the classes of all names, which takes most of the time."""
+    """Reads the marks of functions directly. pluggy also inspects the class of each name, which would take most of the time."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         if name.startswith("__"):
@@ -106,7 +106,7 @@ class Plugins:
 
     def __init__(self, settings: Settings) -> None:
         self.malformed: list[Malformed] = []
-        self.hook_modules: list[tuple[str, str, str]] = []  # those not imported yet: name, value and distribution
+        self.hook_modules: list[tuple[str, str, str]] = []  # not imported yet: name, value and distribution
         self._records: dict[str, PluginRecord] = {}
         self._lock = renewed_at_fork(threading.RLock())  # re-entrant: the import of a plugin may load another one
         self._importing: set[tuple[int, str]] = set()
@@ -131,8 +131,8 @@ class Plugins:
         key = threading.get_ident(), name
         if record.state != "found":
             return record
-        # Of two threads, the second takes the record of the first. It waits for a limited time, since the first thread may wait
-        # for a module that the second one imports.
+        # The second of two threads uses the record of the first thread. Its wait is limited, since the first thread may wait for
+        # a module that the second thread imports.
         if key in self._importing or not self._lock.acquire(timeout=MOST_WAIT):
             return attrs.evolve(record, state="broken", reason="it uses the hub while it is imported; use it in a function")
         self._importing.add(key)
@@ -251,7 +251,7 @@ class Plugins:
         with contextlib.suppress(Exception):  # an attribute may raise; pluggy reports it
             marked, warnings = self._hooks_in(module)
         if marked == [_PROVIDER] and _takes_nothing(function := getattr(module, _PROVIDER)):
-            return _declared(function, record, tuple(warnings))  # pluggy has nothing to check, and takes longer than the call
+            return _declared(function, record, tuple(warnings))  # pluggy would check nothing, and would take longer
         module, reason = self._registered(module, f"provider:{record.name}")
         if reason:
             return None, (), reason
@@ -266,7 +266,7 @@ class Plugins:
 
     def _registered(self, plugin: object, name: str | None) -> tuple[object, str]:
         """Let pluggy check the hooks of a plugin. The second value is the reason of a failure, or empty."""
-        with self._lock:  # pluggy has no lock: a second thread found the plugin half registered
+        with self._lock:  # pluggy has no lock: a second thread would find the plugin half registered
             try:
                 if not self._manager.is_registered(plugin):
                     self._manager.register(plugin, name)

@@ -21,8 +21,8 @@ _COMPATIBLE = (
     "llamacpp", "lmstudio", "minimax", "moonshot", "nebius", "novita", "nvidia", "openrouter", "ovhcloud", "perplexity",
     "sambanova", "sglang", "snowflake", "together", "vercel", "vllm", "watsonx", "writer", "xai", "zai", "zhipu",
 )  # fmt: skip
-# The distributions of this project that messages say to install, without the `providerhub-` of their names: for the models whose
-# names begin so, for tables of the settings, commands, addresses of stores, and providers.
+# The distributions of this project that messages say to install, without `providerhub-`: for the first characters of a model, a
+# table of the settings, a command, the address of a store, and a provider.
 OURS = {
     "models": {
         "gpt": "openai", "chatgpt": "openai", "o1": "openai", "o3": "openai", "o4-": "openai",
@@ -105,7 +105,7 @@ def offered(word: str, broken: Callable[[Distribution, Exception], object]) -> I
 
 
 def _offers(distribution: Distribution, word: str) -> Sequence[EntryPoint]:
-    """The entry points of a distribution that contains the word. A changed file is read again, since each hub asks."""
+    """The entry points of a distribution with the word in its file. Each hub asks, so only a changed file is read again."""
     key, state = "", None
     if isinstance(distribution, Distribution):
         key = os.path.join(distribution.path, "entry_points.txt")
@@ -175,7 +175,7 @@ def flaw_of(reference: str) -> str:
     may_have = not source or re.search(rf"\b{re.escape(name)}\b|import \*|__getattr__|globals\(|setattr\(", source)
     if not name or hasattr(loaded, name) or (loaded is None and may_have):
         return ""
-    from providerhub._values.checks import nearest  # the command line's help does without
+    from providerhub._values.checks import nearest  # the command line's help does not need it
 
     known = re.findall(r"^(?:async +)?(?:def|class) +(\w+)|^(\w+) *[:=]", source, re.MULTILINE)
     near = nearest(name, [*filter(None, (name for pair in known for name in pair))], "correct the name")

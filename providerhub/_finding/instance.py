@@ -43,7 +43,7 @@ class ProviderObjects:
     def __init__(self, config: ProviderConfig, info: ProviderInfo) -> None:
         self._config = config
         self._info = info
-        self._making = renewed_at_fork(threading.Lock())  # held while an object is made, which may take long
+        self._making = renewed_at_fork(threading.Lock())  # held while an object is made; this may take long
         self._lock = renewed_at_fork(threading.Lock())  # held for moments only
         self._shared: Provider | None = None
         self._per_loop: weakref.WeakKeyDictionary[Any, Provider] = weakref.WeakKeyDictionary()
@@ -84,7 +84,7 @@ class ProviderObjects:
             made = self._take()
         others = [provider for provider in made if provider is not own]
         jobs = [Job(Task(f"close the provider {self._config.name}", partial(self.close_all, others)))] * bool(others)
-        for job in jobs:  # first, since the task that awaits here may be cancelled
+        for job in jobs:  # started first, since the task that awaits here may be cancelled
             job.task.start()
         closing = [asyncio.create_task(one) for one in (self._close_own(own), arun_all(jobs, CLOSING_SECONDS))]
         # Not `asyncio.timeout`, which waits for an `aclose()` that ignores its cancellation.
@@ -98,7 +98,7 @@ class ProviderObjects:
             _log.warning("provider %s has not closed within %g s; it is left behind", self._config.name, seconds)
 
     async def _close_own(self, own: Provider | None) -> None:
-        """Close the object of the running loop, in this thread since it belongs to the loop."""
+        """Close the object of the running loop, in the thread of this loop."""
         closer = getattr(own, "aclose", None)
         if own is not None and closer is None:
             self.close_all([own])
@@ -122,7 +122,7 @@ class ProviderObjects:
         _log.warning("provider %s failed to close", self._config.name, exc_info=True)
 
     def _find(self, loop: object | None) -> Provider | None:
-        # Without the lock: a dictionary is read at once, and the event loop must not wait here.
+        # Without the lock: a look-up in a dictionary is atomic, and the event loop must not wait here.
         return self._shared if loop is None or self._has_astream is False else self._per_loop.get(loop)
 
     def _made(self, loop: object | None) -> Provider | None:
@@ -133,7 +133,7 @@ class ProviderObjects:
         with self._lock:
             is_current = config is self._config
             ended = [other for other in self._per_loop if getattr(other, "is_closed", bool)()]
-            # An object usually refers to its loop, so the weak reference alone would keep both for ever.
+            # An object usually refers to its loop, so a weak reference to the loop would never end.
             unused = [self._per_loop.pop(other) for other in ended]
             if is_current:
                 self._has_astream = has_astream
@@ -177,7 +177,7 @@ def lack_of(provider: Any) -> str:
         inspect.signature(stream).bind(None, None)
     except TypeError:
         return "whose method stream does not take (request, call)"
-    except ValueError:  # a function without a signature
+    except ValueError:  # the function has no signature
         pass
     return ""
 
@@ -207,7 +207,7 @@ class Instance:
         self._environ: Mapping[str, str] = ChainMap(dict(variables), os.environ) if variables else os.environ
         self.name = config.name
         self.info = info
-        self.flaw = flaw  # a mistake in the user's configuration that makes every use an error; empty without one
+        self.flaw = flaw  # a mistake in the user's configuration, which each use raises; empty for none
         self.distribution = distribution
         self._user_config = config
         self._registered = provider
@@ -218,7 +218,7 @@ class Instance:
         self._configure()
         self._objects = ProviderObjects(self.config, info)
         self.declared: tuple[ModelInfo, ...] = refined((*info.models, *config.models), config)
-        # The models that the service lists. Its methods work for every provider; only one that `can_list` is asked.
+        # The models that the service lists. The methods work for every provider, but only a provider that `can_list` is asked.
         self.list = ModelList(info, lambda: self.config, on_models)
         self._listed: tuple[tuple[ModelInfo, ...], tuple[ModelInfo, ...]] = (), self.declared
         self._renewal: Task | None = None
@@ -322,7 +322,7 @@ class Instance:
             try:
                 found.append(self.provider(loop))
                 for secret in self._unread():
-                    with contextlib.suppress(ConfigurationError):  # the provider raises it, where it reads the key
+                    with contextlib.suppress(ConfigurationError):  # the provider raises it when it reads the key
                         secret.reveal()
             except Exception as error:  # raised below, in the task that awaits
                 found.append(error)

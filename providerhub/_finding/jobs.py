@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # slow to import; most calls need no task
     from concurrent.futures import Future
 
 
-GRACE = 0.25  # seconds that a call waits for further tasks after it could go on, so that its plan does not depend on a race
+GRACE = 0.25  # seconds that a call that could go on still waits for tasks, so that its plan does not depend on a race
 AGAIN = 0.05  # seconds until another try to start a thread, if the system could not start one
 
 
@@ -26,7 +26,7 @@ class Task:
 
     __slots__ = ("__weakref__", "_lock", "_started", "_thread", "_work", "done", "ended", "interruption", "name")
 
-    done: Future[None]  # has the result `None` when the work has ended, in any way
+    done: Future[None]  # has the result `None` after the work has ended or failed
 
     def __init__(self, name: str, work: Callable[[], object]) -> None:
         self.name = name
@@ -43,7 +43,7 @@ class Task:
         self._started = 0.0
         self._thread: threading.Thread | None = None
         self.done = Future()
-        self.done.set_running_or_notify_cancel()  # so that a cancelled call does not cancel it for the others
+        self.done.set_running_or_notify_cancel()  # a cancelled call cannot cancel it for the other calls
 
     def _at_fork_reinit(self) -> None:
         """Reset a task that a thread of the parent process has not finished, so that a forked process can do it."""
@@ -90,7 +90,7 @@ class Task:
             self.interruption = error
         self.ended = True
         self.done.set_result(None)
-        # A future keeps its callbacks, and so the event loops of those that have waited. This object stays as long as its hub.
+        # The callbacks of a future keep the event loops of the waiting calls, and this object lives as long as its hub.
         ended = type(self.done)()
         ended.set_result(None)
         self.done = ended
@@ -102,7 +102,7 @@ class Job(NamedTuple):
     task: Task  # the work, done in a thread of its own
     longest: float = float("inf")  # seconds that the call waits at most; zero starts the task and does not wait
     share: float = 1.0  # the part of the call's time that the wait may take; from 0 to 1
-    # Returns whether the call can go on without this task by now. It is asked whenever another task has ended.
+    # Returns whether the call can go on without this task. Called each time another task has ended.
     is_needless: Callable[[], object] = bool
 
 

@@ -93,7 +93,7 @@ def _salt(folder: str) -> bytes:
     if len(salt) != _SALT_BYTES:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         _replace(path, os.urandom(_SALT_BYTES))
-        salt = _own(path)  # another process may have been later
+        salt = _own(path)  # another process may have replaced it
     return salt
 
 

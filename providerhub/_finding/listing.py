@@ -26,9 +26,9 @@ from providerhub._values.provider import CallContext
 TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
 # Seconds until a service is asked again: after a list, and after the first failure; and after many failures in a row.
 AGAIN_FIRST, AGAIN_MOST = 60.0, 600.0
-_OF_SERVICE = (ProviderError, ConfigurationError)  # errors with words for the user; any other one names the function
+_OF_SERVICE = (ProviderError, ConfigurationError)  # their texts are for users; a message about any other error names the function
 MOST = 100_000  # the maximum number of models from a generator; an endless generator would take all memory
-# Seconds until a list is renewed although it has the name: a service on this machine changes more often.
+# Seconds until a list with the name is renewed. A service on this machine changes more often.
 FRESH, FRESH_ON_LOOPBACK = 86400.0, 60.0
 
 
@@ -48,7 +48,7 @@ class ModelList:
         self._failures = 0
         self._error = ""
         self._cause: Any = None  # the exception of the last failure
-        # The moments, on the hub's clock, from which the service is asked for a name without any provider, and for any name.
+        # The times on the hub's clock from which the service is asked: for a name that has no provider, and for any name.
         self._again_at, self._stale_at = -float("inf"), float("inf")
         self.models: tuple[ModelInfo, ...] = ()
         self.listed_at: float | None = None  # the moment of the listing in seconds of the wall clock; `None` without a list
@@ -101,7 +101,7 @@ class ModelList:
 
     def due(self, now: float, *, is_missing: bool) -> tuple[Task | None, float]:
         """The running task that asks the service, and the time from which the service should be asked."""
-        if self._age_when_read is not None:  # place the age of a list from the disk on the hub's clock
+        if self._age_when_read is not None:  # compute the time of a list from the disk on the hub's clock
             age, self._age_when_read = self._age_when_read, None
             self._again_at, self._stale_at = now - age + AGAIN_FIRST, now - age + self._fresh()
         if is_missing:
@@ -121,7 +121,7 @@ class ModelList:
         with self._lock:
             task = self._running()
             if task is None and self.task is not None and not again and self._again_at > now:
-                return self.task  # another thread has asked since this one looked
+                return self.task  # another thread has asked in the meantime
             if task is None:
                 self._again_at = now + min(AGAIN_MOST, AGAIN_FIRST * 2.0 ** min(self._failures, 10))
                 task = self.task = Task(f"list the models of {self._config().name}", partial(self._ask, now))

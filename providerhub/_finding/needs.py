@@ -10,14 +10,14 @@ from providerhub._values.capabilities import ModelInfo
 from providerhub._values.request import Request
 
 # Characters for each token in the lower bound. The usual vocabularies need a token for one to six characters of ordinary text in
-# any script, on the average. A request above the bound does not fit; one below it may not fit either, and is tried.
+# any script, on the average. A request above the bound does not fit. A request below it may not fit either, and is tried.
 CHARACTERS_PER_TOKEN = 8
 TOKENS_PER_MESSAGE = 3  # tokens that a chat template puts around a message, at least
 TOKENS_PER_IMAGE = 64  # tokens of a small image
 MOST_PER_MESSAGE = 16  # tokens that a chat template puts around a message, at most
 MOST_PER_PART = 5000  # tokens of an image, a sound or a file that is short, or is named by its address
-BYTES_PER_TOKEN = 20  # of the base64 text of a sound or a file, at least
-_RUN = "    "  # a vocabulary has single tokens for long runs of spaces, so that indentation and tables hardly count
+BYTES_PER_TOKEN = 20  # bytes of base64 for each token of a sound or a file, at least
+_RUN = "    "  # a long run of spaces is a single token, so indentation and tables hardly count
 
 
 class Needs(NamedTuple):

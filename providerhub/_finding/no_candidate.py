@@ -9,10 +9,10 @@ from providerhub._rules.endings import told
 from providerhub._values import Model, Route, Skip, errors
 from providerhub._values.checks import nearest
 
-_MOST_PROBLEMS = 3  # unusable providers that one message describes
-_MOST_SERVICES = 6  # services that may have a model, in one message
+_MOST_PROBLEMS = 3  # the most unusable providers in one message
+_MOST_SERVICES = 6  # the most services without a list in one message
 _LISTLESS = "could not list its models"
-_MOST_MODELS = 20  # known models that one message lists
+_MOST_MODELS = 20  # the most known models in one message
 
 
 def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError | errors.AttemptError:
@@ -23,11 +23,11 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     if not registry.names():
         fix = "; ".join(f"{one.distribution}: {one.reason}" for one in registry.plugins.malformed) or f"try: {INSTALL_HINT}"
         return errors.ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; {fix}")
-    usable = sorted(registry.instances(), key=lambda i: not i.missing)  # of two with one name, the one that can answer
+    usable = sorted(registry.instances(), key=lambda i: not i.missing)  # of two instances with one model, the one that can answer
     owners = {name: i for i in reversed(usable) for m in i.models for name in (m.name, *m.aliases) if not name.endswith("*")}
     known, ready = sorted(owners), sorted([*registry.aliases, *(name for name, i in owners.items() if not i.missing)])
     first, colon, rest = model.partition(":")
-    fix = f"; did you mean {f'{first}/{rest}'!r}?" if colon and first in registry.names() else ""  # as other libraries write it
+    fix = f"; did you mean {f'{first}/{rest}'!r}?" if colon and first in registry.names() else ""  # other libraries write a colon
     first, slash, rest = model.partition("/")
     is_pin = bool(slash and rest)
     is_unknown = is_pin and first not in registry.names()
@@ -92,12 +92,12 @@ def with_near(registry: Registry, error: errors.ProviderHubError) -> errors.Prov
         instance = registry.instance_with_flaw(error.provider)
         error.args = (f"{error}{_address(instance)}" if instance else str(error),)
     if isinstance(error, errors.ProviderError):
-        # The errors of several providers are of one class here. An `AllProvidersFailedError` names others itself.
+        # Here all errors have the same class. For different classes, `AllProvidersFailedError` names the providers.
         before = {p: told(e) for p, e in attempts if type(e) is type(error) and p != error.provider}
         if before:
             from copy import copy  # only this error needs it
 
-            cause, error = error.__cause__, copy(error)  # the route keeps the error as it was
+            cause, error = error.__cause__, copy(error)  # a copy: the route keeps the error unchanged
             error.args, error.__cause__ = (f"{error}; before that, {'; '.join(before.values())}",), cause
     denied = error.__cause__
     if isinstance(error, errors.ModelNotFoundError) and isinstance(denied, errors.ModelUnavailableError):

@@ -17,20 +17,20 @@ from providerhub._rules.health import Health
 from providerhub._values import Candidate, Model
 from providerhub._values.errors import CallerError, DeadlineExceededError
 
-# Shares of a call's time that it waits for lists: when they alone can have a model, and when the call can go on without.
+# The shares of its time that a call waits for lists: if only they can have the model, and if the call can go on without them.
 ALONE, BESIDE = 0.9, 0.25
-# The most seconds of these waits from the start of a listing, which goes on after them: when the list alone can have the model;
-# when the call can go on without, since a later model of it is known, or the vendor of this one; and when only a model after a
-# known one is in question. Lists of the largest services take up to 3 s.
+# The most seconds of these waits, from the start of a listing, which goes on afterwards: if only the list can have the model; if
+# the call can go on without the list, since a later model of the call or this model's vendor is known; and if the model comes
+# after a known model. Lists of the largest services take up to 3 s.
 LISTED_MOST, BESIDE_MOST, LATER_MOST = 8.0, 3.0, 1.0
-ALONE_MOST = 30.0  # the most seconds that a call waits for a key which no other candidate replaces
-KEY_LOOK = 10.0  # seconds until a key that has a source is looked at again: only its text says when it ends
+ALONE_MOST = 30.0  # the most seconds that a call waits for a key if it has no other candidate
+KEY_LOOK = 10.0  # seconds until a key with a source is looked at again: only its text has the time of its end
 REFRESH_SECONDS = 30.0  # the most seconds that `refresh` takes
 _MOST_REMEMBERED = 4096
 
 
 class _Quiet(NamedTuple):
-    """A record that calls of a model need no preparation until some time, while the registry has this version."""
+    """The time until which calls of a model need no preparation, as long as the registry has this version."""
 
     version: int
     until: float
@@ -50,7 +50,7 @@ class Preparer:
         """Whether a call may be planned at once."""
         try:
             known = self._quiet.get(model if type(model) is str else _key(model))
-        except TypeError:  # no model; planning says so
+        except TypeError:  # not a model; planning raises the error
             return False
         if known is None or known.until <= now or known.version != self._registry.version:
             return False
@@ -169,7 +169,7 @@ class Preparer:
         """
         jobs: dict[Task, Job] = {}
         for place, (target, found) in enumerate(zip(targets, matches, strict=True)):
-            # A match without an entry is a guess where the call names no provider: lists are asked for beside the call.
+            # Without a named provider, a match of kind "any" is a guess. The lists are then asked for beside the call.
             is_sure = bool(found) and (target.provider is not None or found[0].kind != "any")
             among = self._with_old_lists(found) if is_sure else self._that_may_have(target)
             can_go_on = any(matches) or any(self._registry.knows_model(instance, target.model) for instance in among)
@@ -187,7 +187,7 @@ class Preparer:
                     longest, share = LATER_MOST, 1.0
                 else:
                     longest, share = (BESIDE_MOST, BESIDE) if can_go_on else (LISTED_MOST, ALONE)
-                # From the start of the listing: a service that is silent delays the first calls, and no later one.
+                # The wait counts from the start of the listing: a silent service delays only the first calls.
                 jobs.setdefault(task, Job(task, max(0.0, longest - task.age), share, partial(self._ready_matches, target)))
         return jobs
 

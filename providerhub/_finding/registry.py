@@ -28,7 +28,7 @@ class Described(NamedTuple):
     """A model, with values of catalogues for missing values."""
 
     model: ModelInfo
-    guessed: Mapping[str, str] = {}  # the fields with a value of a catalogue → the name of the catalogue
+    guessed: Mapping[str, str] = {}  # each field with a value from a catalogue → the name of the catalogue
 
     @property
     def window(self) -> int | None:
@@ -41,7 +41,7 @@ class Described(NamedTuple):
         found, said = self.model.prices, self.guessed.get("price_in") or self.guessed.get("price_out")
         if found is None:
             return None
-        if not said:  # another's prices of long prompts do not belong to these
+        if not said:  # the prices of long prompts must come from the same source
             return attrs.evolve(found, tiers=()) if "price_tiers" in self.guessed else found
         name, _, day = said.rpartition(" ")
         is_dated = day.count("-") == 2 and day.replace("-", "").isdecimal()
@@ -149,8 +149,8 @@ class Entry(NamedTuple):
     """One model of a call, from the caller or an alias of the settings."""
 
     name: str | Model
-    # Entries of one call with the same text are the same model for the caller: the alias that names them, else the name without
-    # the provider's.
+    # For the caller, entries of one call with the same text are the same model. The text is the alias of the entry, else the
+    # name without the provider.
     same: str
 
 
@@ -209,7 +209,7 @@ class Registry:
             if record.info is None or record.state != "ready":
                 return None
             config, origins = configured(self._settings, name), self._settings.origins
-            # Of two threads both take the first one's instance: each instance closes its own objects.
+            # Two threads must get the same instance, since each instance closes its own objects.
             flaw = option_flaw(config, record.info, origins)
             made = Instance(
                 config, record.info, on_models=self._reset_index, flaw=flaw, distribution=record.distribution,
@@ -378,11 +378,11 @@ class Registry:
         """Do `close`, and await `aclose()` of the running loop's objects, if they have this method."""
         import asyncio  # slow to import; a running loop has imported it already
 
-        # All at once, so that one slow provider costs the others nothing.
+        # All at once, so that a slow provider does not delay the others.
         await asyncio.gather(*(instance.aclose() for instance in tuple(self._instances.values())))
 
     def _named(self, item: str | Model, seen: set[str | Model]) -> Iterator[str | Model]:
-        if item in seen:  # each name and alias once: aliases of aliases would double from level to level
+        if item in seen:  # each name and alias once: aliases of aliases could double at each level
             return
         seen.add(item)
         targets = self._settings.aliases.get(item) if isinstance(item, str) else None
@@ -408,7 +408,7 @@ class Registry:
         return info is not None and not info.models and is_surely_missing(info, environ)
 
     def _pinned_only(self, name: str) -> ProviderInfo | None:
-        """The declaration of an instance that serves only calls with its name. Few of the forty vendors ever get an instance."""
+        """The declaration of a plugin without settings that serves only calls with its name; `None` for any other plugin."""
         made = self._instances.get(name)
         if name in self._settings.providers or (made is not None and not made.has_plugin):
             return None
@@ -440,10 +440,10 @@ class Registry:
         index = self._index
         if index is None:
             version = self.version
-            with uncollected():  # the declarations of all plugins
+            with uncollected():  # it reads the declarations of all plugins
                 index = Index((instance.name, instance.models) for instance in self.shared(idle=False))
             with self._lock:
-                # Else a change came during the build, or a plugin that is imported now built it; the next call builds it again.
+                # Otherwise something changed during the build, or a plugin asked during its import: the next call builds again.
                 if version == self.version and not self.plugins.needs_import():
                     self._index = index
         return index

@@ -32,13 +32,13 @@ class RankedCandidate(NamedTuple):
     """A candidate with the values that order it."""
 
     candidate: Candidate  # the candidate as the plan holds it
-    rank: tuple[int, ...]  # its place in the default order; a smaller one is tried first
-    # Candidates with the same group are equal for the strategies that spread: the same model for the caller, whether its name
-    # matched exactly, as an alias or as a prefix. A smaller group is tried first.
+    rank: tuple[int, ...]  # its place in the default order; a smaller rank is tried first
+    # Strategies spread calls over the candidates of a group. They are the same model for the caller, with a name that matched
+    # exactly, as an alias or as a prefix. A smaller group is tried first.
     group: tuple[int, ...]
     weight: float  # the weight of its provider
-    price: tuple[bool, str, float]  # of its model; a smaller one comes first
-    window: int | None  # the context window of its model, which may be a catalogue's word
+    price: tuple[bool, str, float]  # the sort key of the model's price
+    window: int | None  # the context window of its model, declared or from a catalogue
 
     def less_sure(self, unknown: int) -> RankedCandidate:
         """The candidate with more undeclared capabilities, which is the last number of `rank` and `group`."""
@@ -79,7 +79,7 @@ class Strategies:
         return group[turn:] + group[:turn]
 
     def _by_weighted(self, group: list[RankedCandidate], *, dry: bool, **_: bool) -> list[RankedCandidate]:
-        # Efraimidis and Spirakis, 2006: sorting by u ** (1 / weight) draws without replacement in proportion to the weights.
+        # Sorting by u ** (1 / weight) draws without replacement, in proportion to the weights (Efraimidis and Spirakis, 2006).
         def key(ranked: RankedCandidate) -> float:
             weight = ranked.weight
             return weight if dry else (float(self._rng()) ** (1.0 / weight) if weight > 0 else -1.0)
@@ -130,7 +130,7 @@ class Router:
         self._settings = settings
         self._strategies = Strategies(health, rng)
         self._memory: dict[Any, tuple[int, _Suitable]] = {}
-        self._told: set[str] = set()  # the unknown models that the log has
+        self._told: set[str] = set()  # the unknown models that were logged
 
     def plan(
         self,
@@ -237,7 +237,7 @@ class Router:
         now: float,
         uses: Callable[[str, str], bool],
     ) -> Planned:
-        """The plan of the available candidates; when none is available, of the one that is available again first."""
+        """The plan of the available candidates; if none is available, of the candidate that will be available first."""
         skipped = (*suitable.skipped, *too_long)
         available: list[Candidate] = []
         unavailable: list[Skip] = []
@@ -296,7 +296,7 @@ def set_all_limits(pacer: Pacer, name: str, config: ProviderConfig) -> None:
 
 
 def _ranked(instance: Instance, match: Match, known: Described, needs: Needs, places: tuple[int, int]) -> RankedCandidate:
-    """The candidate of a match. `places` are its place among the models of the call, and that of the first equal model."""
+    """The candidate of a match. `places` are the places in the call of its model and of the first equal model."""
     model, (place, group), prices = known.model, places, known.prices
     if prices is not None and instance.info.tariffs:
         prices = attrs.evolve(prices, tariffs=tuple(instance.info.tariffs.items()))
@@ -365,5 +365,5 @@ def _within_windows(ranked: Ranking, tokens: Callable[[], tuple[int, int | None]
 def _price(model: ModelInfo) -> tuple[bool, str, float]:
     """The sort key of a price: first dollars, then each other currency, then unknown prices."""
     if model.price_in is None or model.price_out is None:
-        return True, "unknown", 0.0  # codes of currencies are in capitals, which sort before
+        return True, "unknown", 0.0  # "unknown" sorts after the codes of currencies, which are in capitals
     return model.price_currency != DOLLARS, model.price_currency, model.price_in + model.price_out

@@ -67,7 +67,7 @@ class Attempts(Retries):
                 self._drop(attempt, now)
 
     def _drop(self, attempt: OpenAttempt, now: float, error: errors.AttemptError | None = None) -> None:
-        """End an attempt that lost a race or reached the deadline. It counts if it was silent for a long time."""
+        """End an attempt that lost a race or reached the deadline. A long silence counts as a failure."""
         if attempt.first_token is None:
             silent = now - self._start - attempt.started
             self._health.silent(attempt.candidate, attempt.permit, now, silent, self._first_token, stream=self._stream)

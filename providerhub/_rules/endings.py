@@ -41,7 +41,7 @@ def broken_off(
     broken: Candidate, completion: Completion, error: errors.AttemptError, over: errors.DeadlineExceededError | None
 ) -> errors.ProviderHubError:
     """The error of a stream that broke after its first content; `over` if the time of the call was over."""
-    if isinstance(error, errors.InvalidOutputError):  # a stream that is whole and does not fit `response_format` is not broken
+    if isinstance(error, errors.InvalidOutputError):  # the stream is whole, but does not fit `response_format`
         return error
     msg = f"{broken} broke off after {len(completion.text)} characters: {error}"
     interruption = errors.StreamInterruptedError(

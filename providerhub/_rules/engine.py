@@ -76,7 +76,7 @@ class Engine(Attempts):
     _asking: tuple[Candidate, bool] | None = None
     _queued_at = _waited = 0.0
     _full: Mapping[Candidate, Full] = {}  # the candidates whose limits were reached, and the time of the next turn there
-    _awaited: Mapping[Candidate, Full] = {}  # those at which the call waited last
+    _awaited: Mapping[Candidate, Full] = {}  # the candidates at which the call waited last
     _waits_for: Failure | None = None  # the failure whose repeat the call waits for, before the next model
 
     def __init__(
@@ -138,8 +138,8 @@ class Engine(Attempts):
         is_slow, policy = self._slow_model or newest.candidate.slow, self._policy
         if left >= 2 * LONGEST_SHARE and policy.beside_after is None and not (is_slow or self._hedge) and len(self._open) == 1:
             newest.share, newest.slow_at = LONGEST_SHARE, now + LONGEST_SHARE
-            return PULL_USUAL  # the same as below, in less time
-        # The least that the share can be: what the model usually takes is looked up only once that has passed.
+            return PULL_USUAL  # a faster way to the result below
+        # Begin with the shortest possible share. The usual latency of the model is looked up after this time.
         newest.share = seconds = share(policy, left, None, slow=is_slow)
         if self._hedge and len(self._open) == 1 and self._rival(elsewhere=True):
             usual = self._usual(newest.candidate)
@@ -162,7 +162,7 @@ class Engine(Attempts):
         hedged = self._hedge and now < began + attempt.share
         shortest, attempt.share = attempt.share, self._share(attempt, self._usual(attempt.candidate))
         if hedged or attempt.share > shortest:
-            attempt.slow_at = began + attempt.share  # until then it is hedged, or not slow at all
+            attempt.slow_at = began + attempt.share  # before this time, it is hedged or not slow
             self._hedge = self._hedge and not hedged
             return (self._join(now, elsewhere=True) if hedged else None) or self._pull(now)
         if not self._policy.beside and self._rival(elsewhere=False):
@@ -171,7 +171,7 @@ class Engine(Attempts):
         if order := self._join(now, elsewhere=False):
             return order
         if self._rival(elsewhere=False):
-            attempt.slow_at = now + LOOK_AGAIN  # the retry budget is used up, and comes back
+            attempt.slow_at = now + LOOK_AGAIN  # the retry budget is used up, and will grow again
         return self._pull(now)
 
     def content(self, now: float, number: int | None = None) -> Order:
@@ -208,7 +208,7 @@ class Engine(Attempts):
             return order
         is_renewed = loser.candidate.provider in self._renewed
         if isinstance(error, errors.AuthenticationError) and is_renewed:
-            error.retryable = False  # another token, which the plugin has fetched meanwhile, was refused too
+            error.retryable = False  # the service has also refused the new token of the plugin
         self._note_failure(loser, error, now)
         rule = disposition(error)
         opted_in = isinstance(error, self._policy.also_on)
@@ -242,7 +242,7 @@ class Engine(Attempts):
         self._pacer.release(attempt.turn)
         self._skip(attempt.candidate, "over budget", str(error))
         self._over_budget = error
-        self._fresh.sort(key=price, reverse=True)  # its last one is the next
+        self._fresh.sort(key=price, reverse=True)  # the next candidate is the last in the list
         return self._go_on(now) if self._open else self._try_next(now)
 
     def refused_part(self, error: errors.AttemptError, now: float, number: int) -> Order:
@@ -259,7 +259,7 @@ class Engine(Attempts):
         """Report whether the refused key of a provider has changed. If so, the provider is asked at once."""
         refused = self._next
         if changed and refused and now < self._deadline:
-            self._forgive(self.attempts[-1].number)  # the others must still get their turn
+            self._forgive(self.attempts[-1].number)  # the other candidates must still get their turn
             if order := self._begin(refused, now, force=True):
                 return order
         return self._try_next(now, last_error(self.attempts))
@@ -284,7 +284,7 @@ class Engine(Attempts):
         """Report that the stream broke after the commit point. `may_restart` is false if a reader could not see a new start."""
         broken = self._last
         error = blamed(error, broken.provider, broken.model)
-        for attempt in tuple(self._open):  # none, when another thread closed the stream while it was read
+        for attempt in tuple(self._open):  # none is open if another thread closed the stream
             self._note_failure(attempt, error, now)
         over = None if now < self._deadline else late(self.attempts, self._deadline - self._start, error)
         self._interruption = broken_off(broken, completion, error, over)
@@ -331,7 +331,7 @@ class Engine(Attempts):
                 order = self._begin(rival, now)
             else:
                 without_budget.append(rival)
-        self._fresh += without_budget[::-1]  # once the open attempts have failed, a first attempt there costs no token
+        self._fresh += without_budget[::-1]  # after the open attempts have failed, asking these candidates costs no token
         return order
 
     def _try_next(self, now: float, error: errors.AttemptError | None = None) -> Order:
@@ -354,7 +354,7 @@ class Engine(Attempts):
         if due and not self._open:
             self._awaited, self._full = {candidate: self._full[candidate] for candidate in due}, {}
             return self._queue(due, now)
-        # All candidates became unavailable since the plan was made. One is tried all the same, as the router does.
+        # All candidates became unavailable since the plan was made. Like the router, the engine still tries one of them.
         is_first = not (self._count or self._full or self._over_budget)
         if is_first and (order := self._begin(self._last, now, force=True)):
             return order
@@ -392,7 +392,7 @@ class Engine(Attempts):
         self._later, self._waited = (), now - self._queued_at
         return self._begin(candidate, now, force=True, turn=turn) or self._exhausted(now)
 
-    def _asked(self, candidate: Candidate, force: bool, now: float, turn: Turn | None) -> Order:  # noqa: FBT001 -- as it was kept
+    def _asked(self, candidate: Candidate, force: bool, now: float, turn: Turn | None) -> Order:  # noqa: FBT001 -- from `_asking`
         """Continue after the store of shared limits was asked for a turn."""
         order = turn and self._begin(candidate, now, force=force, turn=turn)
         if turn is None:
@@ -465,7 +465,7 @@ class Engine(Attempts):
         self._release(attempt, error, now)
         seconds = shortage_wait(self._shortages, self._rng) * factor
         self._shortages += 1
-        if self._open:  # another one beside these waits its turn
+        if self._open:  # the parallel attempt has no resources; it is tried later
             self._health.return_budget(attempt.candidate.provider, now)
             self._fresh.append(attempt.candidate)
             self._open[0].slow_at = now + seconds

@@ -57,7 +57,7 @@ class Breaker:
             if ok:
                 self.close()
             elif now < self.open_until:
-                self.release()  # a forced call without an alternative; only a probe that is due makes the outage longer
+                self.release()  # a forced call: only the failure of a due probe makes the outage longer
             else:
                 most = self._rules.open_most_slow if slow else self._rules.open_most
                 self._open(now, min(most, self.open_for * 2), rng)
@@ -100,9 +100,9 @@ class _Record:
         self.breaker = breaker
         self.paused_until = 0.0
         self.pause_reason = ""
-        # Seconds of the pause of a refused key, which doubles with each refusal; 0 when the key was accepted last.
+        # Seconds of the pause of a refused key. They double with each refusal, and are 0 after the key was accepted.
         self.pause_for = 0.0
-        self.probing = False  # whether a call is under way that probes a key after its pause
+        self.probing = False  # whether a running call probes a key after the pause
         self.first_tokens: deque[float] = deque(maxlen=64)
         self.wholes: deque[float] = deque(maxlen=64)
 
@@ -113,7 +113,7 @@ class Permit(NamedTuple):
     # The key and the breaker's generation at the start of the attempt, for the model and for its instance.
     generations: tuple[tuple[Key, int], ...]
     forgiven: int = 0  # the number of times that the instance was forgiven before the attempt
-    probes: tuple[Key, ...] = ()  # the keys whose pause is over, and which this attempt probes
+    probes: tuple[Key, ...] = ()  # the keys that this attempt probes, since their pause is over
 
 
 class Unavailable(NamedTuple):
@@ -157,7 +157,7 @@ class Health:
         # (instance, model as it is sent) → the capabilities that the service denied, and when each is forgotten.
         self._lacking: dict[Key, dict[str, float]] = {}
         self._forgiven: dict[str, int] = {}
-        # Called with the key, the statement and its seconds for a statement that holds for other processes too.
+        # Called for a statement that also holds for other processes, with the key, the statement and its seconds.
         self.on_fact: Callable[[Key, str, float], object] | None = None
 
     def _at_fork_reinit(self) -> None:
@@ -207,7 +207,7 @@ class Health:
                 if not force and any(_obstacle(record, now) for record in records.values()):
                     return None
                 for record in records.values():
-                    record.breaker.probing += record.breaker.open_until is not None  # such a call is a probe
+                    record.breaker.probing += record.breaker.open_until is not None  # a call at an open breaker is a probe
                 probes = tuple(key for key, record in records.items() if record.pause_for and not record.probing)
                 for key in probes:
                     records[key].probing = True
@@ -265,7 +265,7 @@ class Health:
 
     def deny(self, key: Key, capability: str, until: float) -> None:
         with self._lock:
-            self._lacking[key] = self._lacking.pop(key, {}) | {capability: until}  # the newest one last
+            self._lacking[key] = self._lacking.pop(key, {}) | {capability: until}  # the newest denial is the last entry
             if len(self._lacking) > self._size:
                 del self._lacking[next(iter(self._lacking))]
 
@@ -405,7 +405,7 @@ class Health:
         named = error_retry_after(error)
         if isinstance(error, errors.AuthenticationError):
             if record.pause_reason in _REFUSALS and now < record.paused_until:
-                return  # of an attempt that began before the pause: the key was refused once, not again
+                return  # the attempt began before the pause, so this is not a second refusal
             if error.about_key:
                 what, left = "its key", "calls skip it for some time, or until the key changes"
             else:
@@ -421,7 +421,7 @@ class Health:
         else:
             until, reason = now + (policy.throttle_backoff if named is None else min(named, policy.pause_max)), RATE_LIMITED
         self.pause(key, reason, now, until)
-        if self.on_fact is not None and not isinstance(error, errors.RateLimitError):  # of which the pacer knows the pause
+        if self.on_fact is not None and not isinstance(error, errors.RateLimitError):  # the pacer reports those
             self.on_fact(key, reason, until - now)
 
     def _generation(self, key: Key) -> int:

@@ -35,7 +35,7 @@ MANY = 64  # the number of answers over which the mean output is taken
 
 class Full(NamedTuple):
     reason: str  # `"concurrency"`, `"rpm"`, `"tpm"`, `"rate limited"`, `"others wait"` or `UNKNOWN_ROOM`
-    until: float  # the time of the turn in seconds, as far as it is known; infinite while it depends on other calls
+    until: float  # the expected time of the turn in seconds; infinite while it depends on other calls
 
 
 UNKNOWN_ROOM = "shared limits unknown"  # the answer of a store of shared limits that cannot count
@@ -49,7 +49,7 @@ def until(full: Full | None) -> float:
 
 class Back(NamedTuple):
     sent: bool  # whether the request was sent
-    used: float | None = None  # the tokens that it used, input and output; `None` leaves the reservation
+    used: float | None = None  # the tokens that it used, input and output; `None` keeps the reservation
     output: float | None = None  # the output tokens of a complete answer
     now: float = NEVER  # the time in seconds, as far as the caller knows it
 
@@ -57,7 +57,7 @@ class Back(NamedTuple):
 NOT_SENT, UNKNOWN, NOTHING_USED = Back(sent=False), Back(sent=True), Back(sent=True, used=0.0)
 
 
-WAITING, ASKED, READY, OVER = "waiting", "asked", "ready", "over"  # asked: the store of shared limits
+WAITING, ASKED, READY, OVER = "waiting", "asked", "ready", "over"  # ASKED: the store of shared limits has not answered yet
 
 
 class Place:
@@ -123,13 +123,13 @@ class Lane:
         self.waiting: deque[Place] = deque()
         self.mean_output = FIRST_OUTPUT
         self.outputs = 0
-        # The time from which the next call may start, the time before the latest one had started, and that call's number.
+        # The time from which the next call may start; the value of this time before the latest call; the latest call's number.
         self._next = self._before = NEVER
         self._last = 0
         self._tokens: TokenWindow | None = None
         self.limits = NO_LIMITS
         self.held = NOT_HELD  # the shared limit that the store named last
-        # The scope, own limits and instance's limits of the latest call, and what the store knows of these.
+        # Of the latest call: the scope, its own limits, its instance's limits, and the store's form of these limits.
         self.named: tuple[Any, Any, Any, tuple[Any, ...]] = None, None, None, ()
 
     def set_limits(self, limits: Limits) -> None:
@@ -184,7 +184,7 @@ class Lane:
     def leave(self, place: Place, second: Second | None, back: Back) -> None:
         self.in_use -= 1
         if self.held.reason == "concurrency":
-            self.held = NOT_HELD  # this process has made room
+            self.held = NOT_HELD  # this call has made room
         if not back.sent:
             if place.number == self._last:  # no other call has started since
                 self._next = self._before
@@ -193,7 +193,7 @@ class Lane:
             self.throttle.decided(place.number, refused=False if back.sent else None)
         used = back.used if back.sent else 0.0
         if second is not None and self._tokens is not None and used is not None:
-            second.amount += used - min(place.tokens, self._tokens.tpm)  # in place of the reservation
+            second.amount += used - min(place.tokens, self._tokens.tpm)  # the used tokens replace the reservation
 
     def record(self, provider: str, model: str, now: float) -> HealthRecord:
         throttle, limits = self.throttle, self.limits
@@ -220,8 +220,8 @@ class Lane:
 
 
 class Claims(Protocol):
-    answer: float  # the seconds in which the store must answer
-    refuses: bool  # whether calls are refused while it does not
+    answer: float  # the seconds within which the store must answer
+    refuses: bool  # whether calls are refused while the store does not answer
 
     def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> tuple[Claim | None, bool]:
         """Ask for a turn. Return the claim, if the store answers, and whether the turn is taken; else `answer` decides."""

@@ -21,12 +21,12 @@ from providerhub._rules.policy import RETRY_AFTER_JITTER
 MINUTE = 60.0
 NEVER = float("-inf")
 
-# The share of a rate that is used. A service counts when a call arrives, not when it starts: the rest covers the difference.
+# The share of a rate that is used. A service counts a call when it arrives, not when it starts. The rest covers this difference.
 MARGIN = 0.95
-# Seconds by which a call may be early. A late start is made up for, and the burst is at most one call and the rate's 50 ms.
-# Services that count by the second or two refuse larger bursts: with 3,000 calls a minute, 98 start in 2 s, and 100 would be the
-# limit of a service that counts over 2 s. In any 60 s start at most `0.95 * rpm * (60 + 0.05) / 60`, rounded up: never more than
-# `rpm`.
+# Seconds by which a call may be early, to make up for a late start. A burst has at most one call more than the rate allows in
+# 50 ms. Services that count over a second or two refuse larger bursts: with 3,000 calls a minute, 98 calls start in 2 s, and a
+# service that counts over 2 s allows 100. In any 60 s, at most `0.95 * rpm * (60 + 0.05) / 60` calls start, rounded up, so never
+# more than `rpm`.
 SLACK = 0.05
 
 # Seconds of the pause after a refusal that names no time. It doubles each time that the first call is refused again.
@@ -46,8 +46,8 @@ class Limits(NamedTuple):
     concurrency: int | None = None  # the most calls under way at once; 1 or more
     rpm: float | None = None  # the most calls that start in a minute; a positive number
     tpm: float | None = None  # the most tokens in a minute, input and output; a positive number
-    # `"elsewhere"` asks the next candidate while a limit is reached, `"wait"` waits for a turn. `None`, the default: as the
-    # instance says, or else as the kind of call does.
+    # `"elsewhere"` asks the next candidate while a limit is reached, `"wait"` waits for a turn. `None`, the default: the
+    # value of the instance, or else the value for the kind of call.
     when_full: str | None = None
 
     @property
@@ -202,7 +202,7 @@ class Throttle:
 
     def _learn(self) -> None:
         accepted = self._evidence.accepted(self._at)
-        # Where most calls were refused, the few others say little of a rate.
+        # If most calls were refused, the few accepted calls do not show a rate.
         if accepted >= max(SURE, self._refusals):
             measured = self._evidence.rate(self._at, self.until, SURE)
         elif accepted and self._strikes >= STRIKES:

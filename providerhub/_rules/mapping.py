@@ -65,8 +65,7 @@ _CALLED_WRONG = frozenset({
     "aiohttp.client_exceptions.InvalidURL", "aiohttp.client_exceptions.NonHttpUrlClientError",
     "botocore.exceptions.InvalidProxiesConfigError", "anthropic.APIWebhookValidationError",
 })  # fmt: skip
-# Libraries whose classes name the package or one of its private modules, as the release likes; and the library of which each is a
-# successor with the same classes.
+# Libraries whose classes name the package in some releases, and a private module in others → the library with the same classes.
 _FLAT = {name: name.rstrip("2") for name in ("httpx", "httpx2", "httpcore", "httpcore2", "anyio", "openai", "anthropic")}
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -158,7 +157,7 @@ def _mapped(error: Exception) -> errors.ProviderError | None:
     if status is None:
         return None if kind is None else kind()
     found = error_from_status(status, _headers(error), body)
-    found.excerpt = ""  # the body of the library's response is not free of keys
+    found.excerpt = ""  # the body of the library's response may hold keys
     return found
 
 
@@ -186,7 +185,7 @@ def _body(error: Any) -> bytes | Mapping[str, Any]:
     body = getattr(error, "body", None)  # the SDKs of OpenAI and Anthropic
     if isinstance(body, Mapping):
         return body
-    content = getattr(response, "_content", None)  # requests and httpx; both read the body in their property `content`
+    content = getattr(response, "_content", None)  # requests and httpx; their property `content` would read the body
     return content if isinstance(content, bytes) else b""
 
 

@@ -48,8 +48,8 @@ from providerhub._threads import renewed_at_fork
 from providerhub._values import Candidate, HealthRecord
 from providerhub._values.shared import Claim
 
-# Seconds between the times at which waiting calls look again, where the first one of them has a time and no rate is known. Only
-# the first one has to look. The others do so in case that its event loop is blocked.
+# Seconds between two looks of a waiting call, if the first call in the queue has a time and no rate is known. Only the first call
+# has to look. The others look in case its event loop is blocked.
 SPARE = 1.0
 
 
@@ -91,7 +91,7 @@ class Turn:
             self._pacer.give_back(place, UNKNOWN if place.state == READY else NOT_SENT)
 
 
-OUTAGE = 1.0  # seconds before it is asked again, where calls are refused without it
+OUTAGE = 1.0  # seconds until the shared store is asked again, if calls are refused without it
 FREE = Turn(None, None)  # the turn of every call at a provider without limits
 # Returns an estimate of a call's input tokens, and the most output tokens (`None` when unknown).
 Tokens = Callable[[], tuple[int, int | None]]
@@ -118,7 +118,7 @@ class Pacer:
         self._desks: dict[str, Desk] = {}
         self._number = 0
         self._latest = NEVER
-        # Called with the key, `"rate limited"` and the seconds of a pause that a refusal begins.
+        # Called when a refusal begins a pause, with the key, `"rate limited"` and the seconds of the pause.
         self.on_fact: Callable[[Key, str, float], object] | None = None
         # The store of limits that several processes keep together, and the turns that it has answered.
         self.claims: Claims | None = None
@@ -293,7 +293,7 @@ class Pacer:
         with self._lock:
             self._collect(now)
             desk = self._desk(candidate.provider)
-            if candidate.entry not in desk.models and len(desk.models) >= self._size:  # forget the oldest one without a memory
+            if candidate.entry not in desk.models and len(desk.models) >= self._size:  # forget the oldest idle lane
                 desk.models.pop(next((entry for entry, lane in desk.models.items() if lane.is_idle), ""), None)
             lane = desk.lane(candidate.entry)
             desk.forget(now)
@@ -308,10 +308,10 @@ class Pacer:
         return turn
 
     def _place(self, place: Place, lane: Lane, now: float, *, stay: bool) -> Full | None:
-        """Give a turn or a place in the queue to a call. Return the reason if it gets neither."""
+        """Give a turn or a place in the queue to a call. Return the reason if the call gets neither."""
         desk = place.desk
         if not desk.queued and place.obstacle(now) is None:
-            self._begin(place, now)  # the same as below, in less time
+            self._begin(place, now)  # a faster way to the result below
         else:
             lane.waiting.append(place)
             desk.queued[place.entry] = lane
@@ -355,7 +355,7 @@ class Pacer:
             self._woken.append(place)
 
     def _no_answer(self, place: Place, now: float) -> None:
-        """Go on without the store of shared limits, by the settings."""
+        """Put a call back, or let it go on, as the settings say for an outage of the store of shared limits."""
         if self.claims is not None and self.claims.refuses:
             place.put_back(now + OUTAGE, UNKNOWN_ROOM)
         else:
@@ -368,7 +368,7 @@ class Pacer:
 
     def _take_answer(self, place: Place, claim: Claim, full: Full | None) -> None:
         if full is None:
-            if place.state in {ASKED, READY}:  # ready: the call has gone on without this late answer, and counts
+            if place.state in {ASKED, READY}:  # READY: the call went on before this late answer, and counts
                 place.claim, place.state = claim, READY
                 self._woken.append(place)
             elif self.claims is not None:

@@ -27,7 +27,7 @@ LONGEST_SHARE = 60.0
 LACK_FOR = 3600.0  # seconds for which a model's lack of a capability is remembered
 QUOTA_PAUSE = 600.0  # seconds of the pause of a provider whose quota is used up
 
-SHORT = 0.05  # seconds that a call waits for its turn, where the store of shared limits has none, before it goes elsewhere
+SHORT = 0.05  # seconds that a call waits for a turn of the store of shared limits before it goes elsewhere
 LOOK_AGAIN = 1.0  # seconds until the next look at a slow attempt, if the retry budget allowed no parallel attempt
 
 
@@ -110,7 +110,7 @@ def share(policy: RetryPolicy, remaining: float, usual: float | None, *, slow: b
     if policy.beside_after is not None:
         return policy.beside_after
     half = remaining / 2
-    if remaining < 2.0:  # the next candidate needs time too: at least 1 s, or half of a short rest
+    if remaining < 2.0:  # the next candidate needs time too: 1 s, or half of the remaining time
         return half if half > 0.0 else 0.0  # noqa: FURB136 -- every call of several candidates comes here
     seconds = half if slow or half < LONGEST_SHARE else LONGEST_SHARE
     return seconds if usual is None else min(max(seconds, 2 * usual), remaining - 1.0)

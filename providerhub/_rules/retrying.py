@@ -25,7 +25,7 @@ class Retries:
     The engine sets the attributes.
     """
 
-    attempts: list[Attempt]  # that have ended
+    attempts: list[Attempt]  # the ended attempts
     _count = 0
     _limit: int
     _policy: RetryPolicy
@@ -36,7 +36,7 @@ class Retries:
     _failures: tuple[Failure, ...] = ()
     _uncharged: frozenset[int] = frozenset()
     _repeats = _free_waits = 0
-    _waited_for: frozenset[tuple[str, str]] = frozenset()  # what a rate limit was waited for, before a model that is liked less
+    _waited_for: frozenset[tuple[str, str]] = frozenset()  # the places of the waits for a rate limit
 
     @property
     def _left(self) -> int:
@@ -62,7 +62,7 @@ class Retries:
             self._failures += (Failure(candidate, error, now, number),)
 
     def _before_next(self, now: float, last: Candidate, *, same: bool) -> tuple[Failure, float] | None:
-        """Choose a failed candidate to ask again, before the next model: with `same` the last one, else any of the same model.
+        """Choose a failed candidate to ask again, before the next model: with `same` the last candidate, else any of its model.
 
         A call with another model waits for a rate limit once. More free waits are for a call without another model.
         """
@@ -84,7 +84,7 @@ class Retries:
         return None
 
     def _pay(self, failure: Failure, now: float) -> bool:
-        """Count a repeat and take its token from the retry budget; false if not possible. Some waits are free."""
+        """Count a repeat and take its token from the retry budget; return false if it has none. Some waits are free."""
         if is_free_wait(failure.error) and self._free_waits < FREE_WAITS:
             self._free_waits += 1
             self._uncharged |= {failure.number}

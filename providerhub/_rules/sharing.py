@@ -21,12 +21,12 @@ from providerhub._values.shared import Claim, Fact, SharedState
 About = tuple[str, str, str]  # the scope, the model and the statement of a fact
 FORGIVEN = "forgiven"
 # The process that a provider refused asks again first. The others follow after a random share of the pause, within these bounds
-# in seconds: when the first one is refused again, they hear of it before they ask.
+# in seconds, so that they hear of a second refusal before they ask.
 SPREAD, SPREAD_LEAST, SPREAD_MOST = 0.1, 0.5, 3.0
-# A fact is passed on again when it lasts longer than known by this share of its seconds.
+# A fact is passed on again if its end is later than the known end by more than this share of its seconds.
 NOT_NEWS = 0.15
-MOST_FACTS = 1000  # in memory. Pending ones are about accounts that this process does not use, or whose key is not read yet.
-LOOK_AGAIN = 1.0  # seconds between two looks at these facts
+MOST_FACTS = 1000  # in memory. Pending facts are about accounts that this process does not use, or whose key is not read yet.
+LOOK_AGAIN = 1.0  # seconds between two looks at the pending facts
 
 
 class Sharing:
@@ -98,7 +98,7 @@ class Sharing:
         if until - self._known.get(place, NEVER) <= seconds * NOT_NEWS:
             return False
         self._known.pop(place, None)
-        self._known[place] = until  # the newest one last
+        self._known[place] = until  # the newest fact is the last entry
         if len(self._known) > MOST_FACTS:
             del self._known[next(iter(self._known))]
         return True
@@ -133,7 +133,7 @@ class Sharing:
             self._store.close()
 
     def _apply(self, fact: Fact, until: float) -> bool:
-        """Record a fact for the instances that use the account; false without one."""
+        """Record a fact for the instances that use the account; false if no instance uses it."""
         names = [name for name, scope in self._scopes().items() if scope == fact.scope]
         now = self._now()
         for key in ((name, fact.model) for name in names):

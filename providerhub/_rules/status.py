@@ -117,7 +117,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = _number(headers.get(name))
-        # Azure sends zero milliseconds beside the seconds that it means.
+        # Azure sends zero milliseconds in one header, and the true seconds in another.
         if value is not None and math.isfinite(value) and (value > 0 or scale == 1.0):
             return value * scale
     return _until_date(headers.get("retry-after"), headers.get("date"))
@@ -254,7 +254,7 @@ def _kind(status: int, said: _Said) -> type[errors.ProviderError]:
 
 
 def _hint(kind: type[errors.ProviderError], status: int, asked: str) -> str:
-    """The fix for a refusal whose own text seldom names it."""
+    """The fix for a kind of refusal whose text seldom names the fix."""
     if status == 407:
         return "; the proxy refuses the request: check the user name and the password in `proxies`"
     if kind is errors.ProtocolError and status in {404, 405}:

@@ -15,7 +15,7 @@ from providerhub._settings.secrets import is_quoted
 from providerhub._values import ProviderConfig
 from providerhub._values.checks import nearest
 
-_TARGETS = ("http", "https", "all")  # the schemes for which a proxy may be named; also "https://host" for one host alone
+_TARGETS = ("http", "https", "all")  # a proxy is for one of these schemes, or for a host: "https://host"
 # The schemes of proxies. `providerhub.http` refuses SOCKS; a plugin with its own transport may support it.
 _PROXIES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
 QUOTED = "is in quotation marks, which would be sent with it; write it without them (`docker --env-file` keeps them)"
@@ -99,7 +99,7 @@ def _flaw_of_parts(url: str) -> str:
         parts = urlsplit(url)
         (parts.hostname or "").encode("idna")
         is_wrong = parts.port == 0
-    except ValueError:  # its text may show a part of a password
+    except ValueError:  # the exception's text may show a part of a password
         parts, is_wrong = urlsplit(""), True
     if is_wrong:
         return "has a wrong host or port; write a port as a number from 1 to 65535, and an IPv6 address in brackets"
@@ -151,7 +151,7 @@ def with_environment(config: ProviderConfig) -> ProviderConfig:
         return config
     from requests.utils import get_environ_proxies  # slow to import; only a variable that is set needs it
 
-    # requests reads NO_PROXY too, with its names, addresses and networks.
+    # requests also obeys the names, addresses and networks in NO_PROXY.
     found = get_environ_proxies(config.url, no_proxy=None) if proxies else {}
     own = {scheme: address for scheme, address in found.items() if scheme in {"http", "https", "all"}}
     return attrs.evolve(config, proxies=config.proxies or own, ca_bundle=config.ca_bundle or os.environ.get(bundle))
@@ -182,7 +182,7 @@ def unused_environment(config: ProviderConfig, *, bundle: bool = True) -> str:
 
 
 def _proxies(config: ProviderConfig) -> str:
-    """The name of the proxy variable for the url of an instance without proxies; else empty."""
+    """The proxy variable that applies to the url; empty if there is none, or if the instance has its own proxies."""
     scheme = "https" if (config.url or "").lower().startswith("https:") else "http"
     names = [name for kind in (scheme, "all") for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY")]
     name = "" if config.proxies else next((name for name in names if os.environ.get(name)), "")
@@ -194,7 +194,7 @@ def _proxies(config: ProviderConfig) -> str:
 
 
 def _bundle(config: ProviderConfig) -> str:
-    """The name of the certificates variable for an instance without a bundle; else empty."""
+    """The variable that names certificates; empty if there is none, or if the instance has its own bundle."""
     if config.ca_bundle or not (config.url or "").lower().startswith("https:"):
         return ""
     return next((name for name in _BUNDLES if os.environ.get(name)), "")

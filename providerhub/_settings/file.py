@@ -25,14 +25,14 @@ from providerhub._values.errors import ConfigurationError
 from providerhub._values.shared import Shared
 
 Path = tuple[str | int, ...]  # the path of a value: keys, and the numbers of items of arrays
-# Texts first, the longer quotes before the shorter. A multi-line text may end with up to two quotes of its own before the closing
-# three. `re` compiles this at its first use: few programs have a settings file.
+# Texts come first, and long quotes before short quotes. A multi-line text may end with one or two quotes before the three closing
+# quotes. `re` compiles the pattern at its first use, since few programs have a settings file.
 _LEXEME = r"""
     (?P<skip> \#[^\n]* | [ \t\r]+ )
     | \"{3} (?:\\.|[^\\])*? \"{3,5} | '{3} .*? '{3,5} | "(?:\\.|[^"\\])*" | '[^']*'
     | [\n\[\]{}=,.] | [^\s\[\]{}=,."'\#]+
 """
-_ENDS = frozenset({",", "]", "}", "\n", ""})  # the lexemes behind a value that is neither a text nor in brackets
+_ENDS = frozenset({",", "]", "}", "\n", ""})  # the lexemes after a value that is neither a text nor in brackets
 
 
 def locate(text: str) -> dict[Path, int]:
@@ -106,7 +106,7 @@ class _Scanner:
         self._value(table)
 
     def _key(self, path: Path) -> Path:
-        """Read one part of a dotted key, with the dot behind it."""
+        """Read one part of a dotted key, with the dot after it."""
         path = self._note((*path, _bare(self._take())))
         if self._now == ".":
             self._take()
@@ -218,7 +218,7 @@ def _parsed(path: str, text: str, mode: int) -> SettingsFile:
     try:
         data, lines = tomllib.loads(text), locate(text)
     except (ValueError, RecursionError) as error:
-        if not isinstance(error, tomllib.TOMLDecodeError | RecursionError):  # `int` reads some thousands of digits at most
+        if not isinstance(error, tomllib.TOMLDecodeError | RecursionError):  # `int` refuses thousands of digits
             raise _UnreadableError(*_too_long(text)) from None
         found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         line = int(found.group(1) or text.count("\n") + 1) if found else None
@@ -376,7 +376,7 @@ class _Reading:
         return ModelInfo(str(path[-1]), **self.table(path, "providers.*.model.*", entries))
 
     def option(self, path: Path, value: Any) -> Any:
-        # A table with `file` and more may be the plugin's own.
+        # A table with `file` and other keys may be the value of a plugin's option.
         named = {source for source in _SOURCES if isinstance(value, dict) and source in value}
         return self._source(path, value) if named and (named != {"file"} or len(value) == 1) else value
 
@@ -432,7 +432,7 @@ def _none(_reading: _Reading, _path: Path, value: Any) -> Any:
     return None if value == "none" else value
 
 
-# `Key.path`, or a kind of value → the method that converts it. Any other value is taken as it is.
+# `Key.path`, or a kind of value → the method that converts the value. Other values stay unchanged.
 _READERS: dict[str, Callable[[_Reading, Path, Any], Any]] = {
     "seconds or none": _none,
     "number from 0 or none": _none,

@@ -24,7 +24,7 @@ def timeout_of(call: Timeout, own: Timeout, explicit: Timeout | None) -> Timeout
 
 def given(timeout: Timeout) -> dict[str, Any]:
     """Return the phases that a caller set. A phase with its default value counts as not set."""
-    # By identity: a caller who gives a number that equals the default has another object.
+    # Compared by identity: a number that a caller gives is another object, even if it equals the default.
     values = ((field, getattr(timeout, field.name)) for field in attrs.fields(Timeout))
     return {field.name: value for field, value in values if value is not field.default}
 
@@ -53,7 +53,7 @@ def over(table: Iterable[ModelInfo], listed: ModelInfo) -> ModelInfo:
     near = [entry for entry in table if entry.name == listed.name or covers(entry, listed.name)]
     if not near:
         return listed
-    # A name is longer than its prefix without the asterisk.
+    # An entry with this name comes first, then the longest prefix.
     own = max(near, key=lambda entry: (not entry.is_prefix or entry.name == listed.name, len(entry.name)))
     aliases = own.aliases if own.name == listed.name else ()
     return merged(attrs.evolve(own, name=listed.name, aliases=aliases), listed)

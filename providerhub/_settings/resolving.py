@@ -124,7 +124,7 @@ def is_at_default(config: ProviderConfig, completed: ProviderConfig, info: Provi
     default = resolve(attrs.evolve(config, url=None), info, others)[0].url
     try:
         return bool(default) and urlsplit(default).netloc == urlsplit(completed.url or "").netloc
-    except ValueError:  # an address of the environment that is none; the provider refuses it when it is made
+    except ValueError:  # the environment's text is not an address; making the provider raises the error
         return False
 
 
@@ -192,7 +192,7 @@ def _flaw(setting: Setting, value: object) -> str:
     if setting.convert is not None and _is_convertible(value):
         try:
             setting.convert(value)
-        except Exception as error:  # a mistake of the plugin must not hide the setting
+        except Exception as error:  # a wrong function of the plugin must not hide the name of the setting
             return f"cannot be used: {str(error) or type(error).__name__}"
     return ""
 

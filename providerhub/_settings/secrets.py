@@ -23,7 +23,7 @@ def is_quoted(text: object) -> bool:
 
 
 class _Source:
-    """Base of the sources. Not a value class, which would take time at import."""
+    """Base of the sources. It is not a value class, since value classes take time at import."""
 
     __slots__: tuple[str, ...] = ()
     message = "the key could not be read: {source} {failure}"
@@ -149,7 +149,7 @@ class CommandKey(_Source):
                 return f"took longer than {self.timeout:g} s", ""
             except BaseException:
                 child.kill()
-                child.wait()  # after Ctrl-C, the end of the `with` block does not wait
+                child.wait()  # after Ctrl-C, the `with` block does not wait for the child
                 raise
         if child.returncode:
             return f"ended with exit status {child.returncode}", ""
@@ -162,7 +162,7 @@ class CommandKey(_Source):
         return ("", key) if key else ("printed an empty first line", "")
 
     def __str__(self) -> str:
-        # Without its arguments: one of them may be a token.
+        # The arguments are left out: one of them may be a token.
         return f"command {os.path.basename(self.command[0])!r}"
 
 

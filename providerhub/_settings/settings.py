@@ -173,7 +173,7 @@ class Settings(Value):
             ConfigurationError: The named file is missing, or the file or a variable has a mistake. The message names the file,
                 the line and the nearest known key.
         """
-        # No local name here holds the variables, nor in a frame that raises: they may be keys, and a traceback may show locals.
+        # Neither this frame nor a frame that raises keeps the variables: they may hold keys, and a traceback may show locals.
         where = settings_path(os.environ if environ is None else environ) if path is None else os.fspath(path)
         # Only the file in the default place may be missing: a path that was given must not be ignored.
         named = path is not None or (os.environ if environ is None else environ).get(VARIABLE)

@@ -12,10 +12,10 @@ from providerhub._values.capabilities import TIERS, WHEN_FULL
 from providerhub._values.knobs import ON_INTERRUPT, STRATEGIES
 from providerhub._values.shared import ON_OUTAGE
 
-PERIODS = ("hour", "day", "week", "month", "ever")  # the spans of time, of UTC, for which a budget is
+PERIODS = ("hour", "day", "week", "month", "ever")  # the periods of budgets, in UTC
 REFUSE_OR_ALLOW = ("refuse", "allow")
 ANY_NAME = "*"  # the part of a `Key.path` that stands for a name of the user's own
-NONE = '"none"'  # the text, as TOML, that stands for `None`: TOML has no such value
+NONE = '"none"'  # the TOML text for `None`, which TOML itself does not have
 
 
 class Key(NamedTuple):

@@ -95,7 +95,7 @@ class Media(Value):
         from binascii import b2a_base64
 
         whole = self.base64 + later.base64
-        if self.base64.endswith("="):  # pieces that were encoded one by one
+        if self.base64.endswith("="):  # padding: each piece was encoded by itself
             whole = b2a_base64(self.data + later.data, newline=False).decode()
         return attrs.evolve(self, base64=whole, type=self.type or later.type, url=later.url or self.url)
 

@@ -37,7 +37,7 @@ class Check:
         self.shown = shown
 
     def __call__(self, _instance: object, field: attrs.Attribute[Any], value: object) -> None:
-        if not self.test(value):  # here too, since most values pass
+        if not self.test(value):  # most values pass, so the usual case needs no further call
             self.check(value, field.name)
 
     def check(self, value: object, name: str, error: type[Exception] = ValueError) -> None:
@@ -80,7 +80,7 @@ def _list_of(value: object, kind: type) -> bool:
 
 
 def _tool(value: Mapping[str, Any]) -> bool:
-    """A definition in the OpenAI shape, with its `function` or flat, or a vendor's own tool."""
+    """Whether a mapping is a tool: in the nested or the flat OpenAI shape, or a vendor's own tool."""
     function = value.get("function", value if value.get("type") == "function" else None)
     if function is None:
         return isinstance(value.get("type"), str | None)
@@ -94,7 +94,7 @@ def _tool(value: Mapping[str, Any]) -> bool:
 
 
 def _format(value: object) -> bool:
-    """The OpenAI shape of `response_format`."""
+    """Whether a value has the OpenAI shape of `response_format`."""
     if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
         return False
     found = value.get("json_schema")
@@ -110,7 +110,7 @@ def _reference(value: object) -> bool:
 
 
 def _header_name(name: object) -> bool:
-    """A token (RFC 9110, section 5.6.2) that does not name a header of the client's own."""
+    """Whether a name is a token (RFC 9110, section 5.6.2), and not a header that the client itself sets."""
     return (
         isinstance(name, str)
         and bool(name)
@@ -125,7 +125,7 @@ _OF_THE_CLIENT = {"connection", "content-length", "expect", "host", "keep-alive"
 
 
 def _header_value(text: object) -> bool:
-    """Without a line break, which would begin another header."""
+    """Whether a text has no line break: a line break would begin another header."""
     return isinstance(text, str) and text.isascii() and (not text or text.isprintable())
 
 
@@ -224,7 +224,7 @@ ELSEWHERE = {
     "reasoning_effort": "reasoning", "response_model": "response_format", "text_format": "response_format",
     "input": "texts", "base_url": "url", "api_base": "url", "endpoint": "url", "key": "api_key",
 }  # fmt: skip
-"""Keywords of other libraries, and the argument that each is here."""
+"""Keyword of another library → the argument of this library with the same meaning."""
 
 
 def nearest(name: str, known: Collection[str], otherwise: str = "", *, cutoff: float = 0.6) -> str:
@@ -247,7 +247,7 @@ def hinted(method: Function, name: str, more: Collection[str] = ()) -> Function:
     known = {*own, *more} if code.co_flags & CO_VARKEYWORDS else {*own}
 
     def told(error: TypeError, named: Mapping[str, Any]) -> TypeError:
-        said = str(error).partition("() ")[2].partition(". Did you mean")[0]  # newer versions of Python have a hint of their own
+        said = str(error).partition("() ")[2].partition(". Did you mean")[0]  # newer versions of Python add a hint
         its = f"its own arguments are {', '.join(own)}"
         unknown = ((one, "" if repr(one) in said else f"{one!r}: ") for one in named if one not in known)
         hints = (f"; {label}{nearest(ELSEWHERE.get(one, one), known, its)}" for one, label in unknown)
@@ -262,7 +262,7 @@ def hinted(method: Function, name: str, more: Collection[str] = ()) -> Function:
                 awaited = method(*args, **named)
             except TypeError as error:
                 raise told(error, named) from None
-            # Thousands of calls at once would hold these for the garbage collector to visit, which takes a tenth of their time.
+            # With thousands of calls at once, the garbage collector would spend a tenth of their time on these arguments.
             del args, named
             return await awaited
 

@@ -75,7 +75,7 @@ class Secret:
         return changed
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
-        # A value that was read from a source stays here: the process that reads the pickle reads the source.
+        # A pickle holds no value that was read from a source: the process that reads the pickle reads the source.
         return None, {"_value": None if self.source is not None else self._value, "source": self.source}
 
     def __repr__(self) -> str:

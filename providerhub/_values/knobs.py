@@ -40,12 +40,12 @@ class Timeout(Value):
     total: float = attrs.field(default=600.0, validator=SECONDS)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A phase that was given differs from a default by its identity, which a pickle would lose.
+        # A pickle would lose the identity of a value, which tells a given phase from a default phase.
         return {field.name: value for field in attrs.fields(Timeout) if (value := getattr(self, field.name)) is not field.default}
 
 
 def _classes(classes: Sequence[type[Exception]]) -> tuple[type[Exception], ...]:
-    """Make a tuple of a list, as `isinstance` needs it; anything else is for the validator."""
+    """Make a tuple of a list, since `isinstance` needs a tuple. The validator refuses any other value."""
     return tuple(classes) if isinstance(classes, list) else classes  # type: ignore[return-value]
 
 

@@ -119,7 +119,7 @@ def _read(what: str, source: Source) -> bytes:
         try:
             with open(source, "rb") as opened:
                 data = opened.read()
-        except (OSError, ValueError) as error:  # also a path with a null character
+        except (OSError, ValueError) as error:  # `ValueError`: a path with a null character
             reason = getattr(error, "strerror", None) or error
             raise InvalidRequestError(f"{what}: cannot read the file {_shown(source)}: {reason}") from error
     else:
@@ -136,7 +136,7 @@ def _data_url(what: str, source: Source, data: bytes) -> str:
     if not kind:
         msg = f"{what}: the first bytes of {_shown(source)} are of no known format, and no name says the media type"
         raise InvalidRequestError(f"{msg}; give a path with a usual ending" + ", or name=" * (what == "file"))
-    if what == "audio" and kind in {"video/mp4", "video/webm"}:  # containers, which hold sound alone as well
+    if what == "audio" and kind in {"video/mp4", "video/webm"}:  # these containers may hold sound alone
         kind = kind.replace("video", "audio")
     if what != "file" and not kind.startswith(f"{what}/"):
         family = kind.partition("/")[0]

@@ -142,7 +142,7 @@ class CallContext:
         while self._callbacks:
             try:
                 callback = self._callbacks.pop()
-            except IndexError:  # pragma: no cover -- another thread popped the last one after the test
+            except IndexError:  # pragma: no cover -- another thread popped the last callback after the test
                 return
             try:
                 callback()

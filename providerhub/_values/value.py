@@ -13,13 +13,13 @@ import attrs
 from providerhub._threads import renewed_at_fork
 from providerhub._values.checks import hinted
 
-# In the order in which they take their places: a class that has its `__init__` has all of them.
+# The parts are set in this order: a class that has its `__init__` has all parts.
 _PARTS = ("__attrs_attrs__", "__attrs_props__", "__match_args__", "__replace__", "__init__")
 
 _IN_EACH_CALL = {"Attempt", "Completion", "Request", "Route"}
 """Classes without a hint at a misspelt argument: the core makes them in each call, and the hint takes 0.4 µs for each."""
 
-# Names that other libraries have for fields of answers.
+# Field of an answer in other libraries → the field here.
 _ELSEWHERE = {
     "choices": "text", "content": "text", "output_text": "text", "function": "arguments", "input": "arguments",
     "prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "data": "vectors", "embeddings": "vectors",
@@ -27,7 +27,7 @@ _ELSEWHERE = {
 
 
 def _meant(value: Any, name: str) -> Any:
-    """Stands for `__getattr__`, which slows every other attribute of a class down: only classes of answers have it."""
+    """Serve as `__getattr__` of the classes of answers. Other classes have none, since it slows all attributes down."""
     field = _ELSEWHERE.get(name)
     hint = f"; did you mean {field!r}?" if hasattr(type(value), field or " ") else ""
     raise AttributeError(f"{type(value).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=value)
@@ -63,7 +63,7 @@ def _frozen(**how: Any) -> Callable[[type], type]:
         body = {name: value for name, value in vars(plain).items() if name not in {*names, "__dict__", "__weakref__"}}
 
         def make() -> None:
-            with _lock:  # attrs changes the class while it reads it
+            with _lock:  # attrs changes the class while reading it
                 if not isinstance(vars(found).get("__init__"), _Waiting):  # another thread has made the parts
                     return
                 whole = dict(vars(attrs.frozen(**how)(plain)))
@@ -86,7 +86,7 @@ def _frozen(**how: Any) -> Callable[[type], type]:
     return decorate
 
 
-if TYPE_CHECKING:  # type checkers know the classes that this name decorates
+if TYPE_CHECKING:  # type checkers know the decorators of attrs
     from attrs import frozen as frozen  # noqa: PLC0414 -- so that it is exported
 else:
     frozen = _frozen
@@ -162,7 +162,7 @@ def _default(field: attrs.Attribute[Any]) -> Any:
 
 
 def _is_empty(field: attrs.Attribute[Any], value: Any) -> bool:
-    """Whether a value is a default that says nothing. The types come first: an array has no truth value."""
+    """Whether a value is an empty default. The types are compared first, since an array has no truth value."""
     default = field.default if field.default is attrs.NOTHING else _default(field)
     says = isinstance(default, str | int | float) and bool(default)
     return type(value) is type(default) and not says and bool(value == default)
