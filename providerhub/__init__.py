@@ -10,7 +10,7 @@ from providerhub._version import __version__ as __version__
 
 
 def __getattr__(name: str) -> object:
-    if name.startswith("__") and name != "__all__":  # what the interpreter and tools probe modules for
+    if name.startswith("__") and name != "__all__":  # the interpreter and tools look for such names
         raise AttributeError(_unknown(name))
     exports = _import_module("providerhub._finding.installed").import_object("providerhub._exports")
     values = _import_module("providerhub._values")
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> object:
     globals()["__all__"] = exports.__all__ + values.__all__
     if name in values.__all__:
         getattr(values, name)
-    globals().update(values.loaded())  # each that is loaded, for the annotations that name it
+    globals().update(values.loaded())  # all loaded names, for the annotations that use them
     try:
         return globals()[name]
     except KeyError:

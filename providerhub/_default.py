@@ -52,7 +52,7 @@ async def adefault_hub() -> Hub:
     """
     if _default is None:
         _refuse_circle()
-        # An error is raised by the next line, not in the thread.
+        # The next line raises an error of the thread.
         await arun_all([Job(Task("make the default hub", _try_to_make))], float("inf"))
     return default_hub()
 
@@ -95,7 +95,7 @@ def _function(method: Callable[..., Any]) -> Any:
 
     function.__name__ = function.__qualname__ = name
     function.__doc__, function.__annotations__ = method.__doc__, method.__annotations__
-    function.__wrapped__ = MethodType(method, Hub)  # whose signature has no `self`
+    function.__wrapped__ = MethodType(method, Hub)  # its signature has no `self`
     return function
 
 

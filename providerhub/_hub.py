@@ -423,13 +423,13 @@ class Hub(CallMaker):
         return handle(type(self), self._registry, self._objects)
 
     def _many(self, items: Iterable[Any], *, executor: Executor | str | None = None, **how: Any) -> Many:
-        """The calls of `complete_many`, which the command line also stops and gives further items."""
+        """The calls of `complete_many`, as an object to which the command line gives further items, and which it stops."""
         from providerhub._calling.many import Many
 
         if executor is not None:
             let_keys_through_pipes(type(self))
         if isinstance(executor, str) and not executor.startswith("processes"):
-            self.__reduce__()  # it refuses what cannot go to another machine before anything is taken from the input
+            self.__reduce__()  # raises for objects that cannot go to another machine, before the input is read
         return self._many_of(Many, self._stoppable, items, executor=executor, **how)
 
     def _shown(self, record: PluginRecord) -> PluginRecord:

@@ -14,7 +14,7 @@ _renewed: WeakSet[Any] = WeakSet()
 
 
 class _Begun(threading.Event):
-    """The event for which `Thread.start` waits, in all versions of Python; not this one."""
+    """The event that `Thread.start` waits for, in all versions of Python. This event returns at once."""
 
     def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002 -- as in the base class
         return True

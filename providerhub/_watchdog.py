@@ -75,7 +75,7 @@ class Watchdog:
             msg = "the interpreter ends, so that no timeout would hold; make the call before, such as in a function of atexit"
             raise OSError(msg)
         # Adding to, removing from and copying a set are atomic. The thread raises `next_look` before it copies the set, so a
-        # timer is either in the copy or sees that its own deadline is the earlier one.
+        # timer is either in the copy, or finds that its deadline is before `next_look`.
         self._timers.add(timer)
         if timer.deadline < self.next_look:
             self.look()

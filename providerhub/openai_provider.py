@@ -170,7 +170,7 @@ class ChatReading(JsonReading):
     def __init__(self, provider: OpenAIChatProvider, call: CallContext, headers: Mapping[str, str]) -> None:
         super().__init__(call, headers)
         self.oddity = provider.oddity  # type: ignore[method-assign]
-        self._reader: ChunkReader | None = None  # a whole answer needs none
+        self._reader: ChunkReader | None = None  # only for a stream
 
     def feed(self, data: bytes) -> Iterator[Piece]:
         """Take the next bytes; see `Reading.feed`. An ordinary chunk is read without parsing it."""

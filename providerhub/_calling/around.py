@@ -141,7 +141,7 @@ class Around:
         return attrs.evolve(spec, model=model, request=new.request)
 
     def _checked(self, result: Any, spec: CallSpec, stream: type[Stream | AsyncStream]) -> Any:
-        if isinstance(result, Completion) and spec.output is not None and result.parsed is None:  # such as one from a cache
+        if isinstance(result, Completion) and spec.output is not None and result.parsed is None:  # for example from a cache
             result = attrs.evolve(result, parsed=spec.output.read(result))
         if spec.request.stream and isinstance(result, Completion):
             replay = Replay(result)
@@ -214,13 +214,13 @@ def events_of(answer: Completion) -> Iterator[Event]:
 
 
 class _Told:
-    """Tells the observers about a call that a callable around it answered or refused."""
+    """Tells the observers about a call that one of its callables answered or refused."""
 
     def __init__(self, observers: Observers | None, spec: CallSpec, answer: Callable[[CallSpec], Any]) -> None:
         self._observers, self._spec, self._answer = observers, spec, answer
 
     def answer(self, spec: CallSpec) -> Any:
-        """Make the call itself, which then tells the observers."""
+        """Make the call, which itself tells the observers."""
         self._observers = None
         return self._answer(spec)
 

@@ -52,7 +52,7 @@ class Assembly:
         self.usage: Usage | None = None
         self.finish: Finish | None = None
         self.content = False
-        self.as_event: Callable[[Piece], Event] = event_of  # makes the event of a piece that is handed over to the caller
+        self.as_event: Callable[[Piece], Event] = event_of  # makes the caller's event from a piece
 
     def carried_on(self) -> Self:
         """Go on with the pieces of another attempt that continues the text. Return the assembly itself."""
@@ -108,7 +108,7 @@ class Assembly:
         reason = said = None
         if self.finish:
             reason, said = self.finish.reason, self.finish.said
-            if tools and reason == "stop":  # one word for one thing, since the loops of callers branch on it
+            if tools and reason == "stop":  # services use both words, and the loops of callers branch on this one
                 reason, said = "tool_calls", said or reason
         common = (
             _joined(self.text), _joined(self._reasoning) or None if self._reasoning else None, tools,
@@ -166,7 +166,7 @@ class Assembly:
 
     def _add_call(self, piece: ToolCallDelta) -> bool:
         call = self._tools.get(piece.index)
-        if call is None or piece.id or piece.name:  # else the next characters of its arguments
+        if call is None or piece.id or piece.name:  # otherwise, the piece has the next characters of the arguments
             _check(piece)
             call = self._tools.setdefault(piece.index, _Call())
             call.id = piece.id or call.id
@@ -200,7 +200,7 @@ class Assembly:
         details[piece.name] = [*known, *value] if isinstance(known, list) and isinstance(value, list) else value
 
     def _moved(self, piece: Piece) -> Event:
-        """The event of a piece, with the places of a citation in the whole text."""
+        """The event of a piece. The places of a citation become places in the whole text."""
         if not isinstance(piece, Citation) or self.as_event is event_of:
             return event_of(piece)
         start, end = (None if place is None else place + self._offset for place in (piece.start, piece.end))
@@ -248,7 +248,7 @@ MOST_COUNT = 10**12
 
 
 def _believed(usage: Usage) -> Usage:
-    """The counts without impossible values, which would refill or empty a budget. They stay in `others`."""
+    """The counts without impossible values, which would refill or empty a budget. `others` keeps those values."""
     wrong = [name for name in (*_COUNTS, "cost") if not 0 <= (getattr(usage, name) or 0) <= MOST_COUNT]
     _log.warning("counts that no answer can have are left out: %s", ", ".join(wrong))
     nothing: dict[str, Any] = dict.fromkeys(wrong)

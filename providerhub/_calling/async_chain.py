@@ -66,7 +66,7 @@ class AsyncChain(Driver[Attempt]):
     async def read(self, *, as_text: bool) -> AsyncIterator[Any]:  # noqa: C901, PLR0912 -- a token must not pay for more calls
         """Yield the committed stream: each non-empty text with `as_text`, otherwise each event."""
         self.refuse_lost()
-        # Without the loop, Python up to 3.11 looks for it again at each piece.
+        # Python up to 3.11 would look for the loop at each piece.
         current_task = partial(asyncio.current_task, self._loop)
         now, deadline = self._now, self._deadline
         timer = self._loop.call_later(max(0.0, deadline - now()), lambda: None if self.done else self._cut_late(self._current))
@@ -79,7 +79,7 @@ class AsyncChain(Driver[Attempt]):
                 attempt.task = current_task()
                 try:
                     async for piece in self._pieces():
-                        attempt.task = None  # the consumer's time begins, in which nothing of this is cancelled
+                        attempt.task = None  # the consumer's time begins: a cancellation now is not for the attempt
                         if not as_text:
                             add(piece)
                             yield as_event(piece)
@@ -92,11 +92,11 @@ class AsyncChain(Driver[Attempt]):
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                         attempt.task = current_task()
-                    if attempt.is_late:  # a provider's thread was stopped, which looks like its end
+                    if attempt.is_late:  # a provider's thread was stopped; the end of its pieces is not the end of the answer
                         raise overdue()  # noqa: TRY301 -- as above
                     self._read_output(attempt)
                 except (Exception, asyncio.CancelledError) as error:  # any exception of a plugin is mapped
-                    if self.closed():  # by another task: the error of its cut connection is not a failure
+                    if self.closed():  # another task closed the stream: the error of the cut connection is not a failure
                         return
                     for first in await finished(self._mend(self._own(error, attempt, 0), as_text=as_text)):
                         yield first
@@ -150,7 +150,7 @@ class AsyncChain(Driver[Attempt]):
         self._supervisor = None
 
     def _join(self, attempt: Attempt) -> bool:
-        """Call `_take_over` from any thread, where an attempt is slow on the clock of a test."""
+        """Call `_take_over` from any thread, when an attempt is slow on the clock of a test."""
         self._loop.call_soon_threadsafe(self._take_over, attempt)
         return True
 
@@ -183,7 +183,7 @@ class AsyncChain(Driver[Attempt]):
                         return True
             if attempt.is_late:
                 return overdue()
-            if task.cancelling() > cancelling:  # the provider ended on the cancellation, so the answer has not ended
+            if task.cancelling() > cancelling:  # the cancellation ended the provider, so the answer has not ended
                 raise asyncio.CancelledError  # noqa: TRY301 -- handled as a cancellation that came through
             if self._spec.output is not None:
                 self._read_output(attempt)
@@ -194,7 +194,7 @@ class AsyncChain(Driver[Attempt]):
         return False
 
     def _own(self, error: BaseException, attempt: Attempt, cancelling: int) -> Exception:
-        """The failure of an attempt for an exception. Raises the exception if the caller was cancelled."""
+        """Return the failure of an attempt, from its exception. Raise the exception if the caller was cancelled."""
         try:
             attempt.task = None  # nothing is awaited here any more
             task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]  # as above
@@ -211,7 +211,7 @@ class AsyncChain(Driver[Attempt]):
                 raise error
             return stray_cancellation()
         finally:
-            del error  # the frame would keep the error that keeps the frame
+            del error  # the frame and the error would keep each other
 
     async def _asked(self, attempt: Attempt) -> AsyncIterator[Piece]:
         provider: Any
@@ -259,7 +259,7 @@ class AsyncChain(Driver[Attempt]):
         return arun_all([job], max(0.0, self._deadline - self._now())).__await__()
 
     def __del__(self) -> None:
-        # A stream that was made and never read has no generator whose end would release the connection.
+        # The end of the generator releases the connection, but a stream that was never read has no generator.
         if not self.done:
             self.abandon()
 
@@ -347,7 +347,7 @@ def _native(provider: Any, request: Request, call: CallContext) -> AsyncIterator
     pieces = provider.astream(request, call)
     begin = getattr(type(pieces), "__aiter__", None)
     if begin is None:
-        close_quietly(getattr(pieces, "close", None))  # a coroutine, which would warn that it was never awaited
+        close_quietly(getattr(pieces, "close", None))  # a coroutine that is not awaited would warn
         msg = f"astream() returned {type(pieces).__name__}, which is not asynchronously iterable; make it an async generator"
         raise PluginError(msg)
     return begin(pieces)  # type: ignore[no-any-return]

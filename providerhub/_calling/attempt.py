@@ -32,8 +32,8 @@ PullResult = bool | Exception  # how a pull ended: true at the first content of 
 class RunningAttempt(Generic[Pieces, Runner]):
     result: PullResult | None = None  # how the latest pull ended; `None` if another thread or task has continued the call
     pieces: Pieces | None = None  # the provider's iterator, once the provider has been asked
-    runner: Runner | None = None  # the thread or task that pulls the attempt, while it has one of its own
-    task: Any = None  # the asyncio task that pulls the attempt, while it does
+    runner: Runner | None = None  # the attempt's own thread or task, while one pulls it
+    task: Any = None  # the asyncio task that currently pulls the attempt
     is_cut = is_late = False
     has_turns = False  # whether the request holds a turn in the provider's own form
     call_id = ""  # the identifier of the call's record; empty without an observer
@@ -64,15 +64,15 @@ class RunningAttempt(Generic[Pieces, Runner]):
 
 
 POLL = 0.2
-"""Seconds. A wait in the caller's thread consists of waits of this length: Python notices a signal just before a wait only after
-it, and under Windows no signal ends a wait."""
+"""Seconds. The caller's thread waits in parts of this length: a signal just before a part is noticed only after the part, and
+under Windows no signal ends a wait."""
 
 
 class Running:
     """The running calls of this process, so that they can be cancelled. Pickles as an empty object. Thread-safe."""
 
     def __init__(self) -> None:
-        self.calls: set[Any] = set()  # The calls without an answer so far. Each call adds itself, and `stop` calls its `stop()`.
+        self.calls: set[Any] = set()  # the calls without an answer; each call adds itself, for `stop`
         self._waiting: set[Any] = set()
         self._over = threading.Event()
         self.is_over = False  # whether `stop` was called
@@ -110,13 +110,13 @@ class Services(NamedTuple):
     registry: Registry
     observers: Observers | None
     clock: Clock
-    # Tells the clock of a test when an attempt is slow, and the function to call then.
+    # Gives the clock of a test the time when an attempt is slow, and the function to call at this time.
     watch: Callable[[CallContext, float, Callable[[], bool] | None], object] | None
     pacer: Pacer
-    replan: Callable[[CallSpec], RoutePlan | None]  # makes the plan again after a wait; `None` without a candidate
+    replan: Callable[[CallSpec], RoutePlan | None]  # makes the plan again after a wait; returns `None` without a candidate
     renewal: Callable[[str], Job | None]  # the job that reads a provider's key again
     key_changes: Callable[[str], int]  # the number of times that a provider's key has changed
-    waiting: Running  # the calls that wait, which the hub ends when it is closed
+    waiting: Running  # the waiting calls; closing the hub ends their waits
 
 
 CLOSED = "this hub is closed: call it before close(), or inside the `with` block; or make another Hub"

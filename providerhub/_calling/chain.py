@@ -112,7 +112,7 @@ class Runner(threading.Thread):
             result = self._context.run(self._ask, self._attempt)
         except BaseException as error:  # raised in the thread that waits
             result = error
-        if self._first.setdefault("event", "end") == "end":  # it is atomic, so the end and a drop agree which came first
+        if self._first.setdefault("event", "end") == "end":  # atomic: the end and a drop agree on the first of them
             self._ended((self._attempt, result))
         else:
             close_quietly(getattr(self._attempt.pieces, "close", None))
@@ -124,7 +124,7 @@ class Runner(threading.Thread):
             close_quietly(getattr(self._attempt.pieces, "close", None))
 
 
-AnyRunner = Runner | Racer  # the thread that pulls an attempt: one of its own, or the caller's
+AnyRunner = Runner | Racer  # the thread that pulls an attempt: its own, or the caller's
 
 
 class Chain(Driver[Racer]):
@@ -147,7 +147,7 @@ class Chain(Driver[Racer]):
             running.calls.discard(self)
         return reader
 
-    def read(self) -> Generator[Any, bool, None]:  # noqa: C901 -- a token must not pay for calls that would only divide it
+    def read(self) -> Generator[Any, bool, None]:  # noqa: C901 -- a token must not pay for calls of helper functions
         """Yield the committed stream: each non-empty text if the second `next` sends true, otherwise each event.
 
         The generator waits at its beginning, so that its end releases the connection even if nothing is read. A `__del__` of the
@@ -180,7 +180,7 @@ class Chain(Driver[Racer]):
                     failure = failure_of(error)
                     if failure is None:
                         raise
-                    if self.closed():  # by another thread: the error of its cut connection is not a failure
+                    if self.closed():  # another thread closed the stream: the error of the cut connection is not a failure
                         return
                     yield from _finished(self._mend(failure, as_text=as_text))
         except StoppedError:  # closed by another thread while it waited
@@ -202,8 +202,8 @@ class Chain(Driver[Racer]):
         attempt.deadline = time.monotonic() + slow_after
         try:
             WATCHDOG.start(attempt)
-        except OSError:  # the system has no thread to give
-            attempt.deadline = math.inf  # so the attempt goes on alone
+        except OSError:  # the system cannot start a thread
+            attempt.deadline = math.inf  # the attempt goes on alone
         watch = self._services.watch
         if watch is not None:
             watch(attempt.call, slow_after, attempt.fire)
@@ -224,7 +224,7 @@ class Chain(Driver[Racer]):
             try:
                 raise result
             finally:
-                del result  # the frame would keep the error that keeps the frame
+                del result  # the frame and the error would keep each other
         attempt.result = result
         return ()
 
@@ -240,7 +240,7 @@ class Chain(Driver[Racer]):
 
     def _take_over(self) -> None:
         """Begin a race in which the caller's thread pulls the first attempt. Called in the supervisor's thread."""
-        self._ends: SimpleQueue[Ended | None] = SimpleQueue()  # `None` when a clock other than the system's ends the wait
+        self._ends: SimpleQueue[Ended | None] = SimpleQueue()  # `None` if the clock of a test ends the wait
         _finished(self._supervise())
 
     def _ask_here(self, attempt: Racer) -> PullResult:
@@ -293,8 +293,8 @@ class Chain(Driver[Racer]):
                     try:
                         raise result
                     finally:
-                        del ended, result  # the frame would keep the error that keeps the frame
-                if attempt in self._attempts:  # an attempt that was cut ends too, and is not the first
+                        del ended, result  # as above
+                if attempt in self._attempts:  # an attempt that was cut also ends, but does not win
                     return attempt, result
 
     def _new_signal(self) -> threading.Event:
@@ -309,7 +309,7 @@ class Chain(Driver[Racer]):
                 pass
         elif seconds < math.inf:
             clock.sleep(seconds)
-        else:  # the time of a test's clock stops until another thread gives back its turn
+        else:  # the clock of a test stands until another thread gives back its turn
             signal.wait(AGAIN)
 
     def _do(self, job: Job, seconds: float) -> Steps[None]:

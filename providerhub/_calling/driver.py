@@ -41,7 +41,7 @@ AnAttempt = TypeVar("AnAttempt", bound=RunningAttempt[Any, Any])
 Steps = Generator[Any, Any, Result]  # steps of a call: the awaited futures, and the result at the end
 
 Effect = Iterable[Any]
-"""Steps without a result. A blocking effect returns an empty tuple, in a third of the time of a generator."""
+"""Steps without a result. A blocking effect returns an empty tuple, which takes a third of the time of a generator."""
 
 _INFO = 20  # `logging.INFO`
 
@@ -50,22 +50,22 @@ class Driver(Generic[AnAttempt]):
     """One running call, until its `deadline` on the hub's clock. A subclass supplies the effects."""
 
     kind: Callable[..., AnAttempt]
-    # Asks the provider, and pulls to the first content of a stream, else to the end of the answer; sets `attempt.result`. After
-    # so many seconds `_supervise` begins in a thread or task of its own, and the result of this pull is one of the race's. The
-    # result is `None` when the supervisor has brought the call to its commit point or its end.
+    # Asks the provider, and pulls to the first content of a stream, or to the end of another answer; sets `attempt.result`. After
+    # the given seconds, `_supervise` begins in its own thread or task, and this pull becomes a part of the race. The result is
+    # `None` if the supervisor has brought the call to its commit point or its end.
     _ask: Callable[[AnAttempt, float | None], Effect]
-    # Lets the current attempt run beside the others: the first to end its pull, or `None` after so many seconds.
+    # Runs all attempts in parallel. Returns the first attempt that ends its pull, or `None` after the given seconds.
     _race: Callable[[float], Steps[tuple[AnAttempt, PullResult] | None]]
     _new_signal: Callable[[], Any]  # makes a `threading.Event` or similar, which any thread may set to end a `_doze`
-    _doze: Callable[[Any, float], Steps[None]]  # waits until the signal is set, at most for some seconds
-    _do: Callable[[Job, float], Steps[None]]  # lets a thread do a job, and waits for its end, at most for some seconds
+    _doze: Callable[[Any, float], Steps[None]]  # waits until the signal is set, at most the given seconds
+    _do: Callable[[Job, float], Steps[None]]  # does a job in a thread, and waits for its end, at most the given seconds
     _cut: Callable[[AnAttempt], None]  # cancels an attempt; does not wait for its end
-    _settle: Callable[..., Effect]  # closes attempts, by default all, and forgets those that have ended
+    _settle: Callable[..., Effect]  # closes attempts, by default all; forgets the ended attempts
     attempt: AnAttempt | None = None  # the latest attempt; from the commit point on, the attempt whose pieces the caller gets
-    is_lost = False  # whether the call was given up before its end, and not by its reader
-    done = True  # until `__init__` is over, which Ctrl-C may interrupt
+    is_lost = False  # whether the call was given up before its end by other code than its reader
+    done = True  # stays true if Ctrl-C interrupts `__init__`
     report: Report | None = None  # tells the observers of this call; `None` without any
-    _whole: Completion | None = None  # the answer at the end of the call, as observers got it
+    _whole: Completion | None = None  # the answer for observers at the end of the call
     endings: tuple[Callable[[Completion], object], ...] = ()
     """The functions to call with the whole answer of a stream, after its end."""
     _signal: Any = None
@@ -82,7 +82,7 @@ class Driver(Generic[AnAttempt]):
         self._attempts: list[AnAttempt] = []
         self._racing = self._committed = self._stopped = self.done = False
 
-    def _carry_out(self, order: Order) -> Steps[None]:  # noqa: C901, PLR0912 -- a call must not pay for functions that would divide it
+    def _carry_out(self, order: Order) -> Steps[None]:  # noqa: C901, PLR0912 -- a call must not pay for helper functions
         """Execute the engine's orders, up to the commit point or the end of the call. Raises the error of a failed call."""
         while True:
             kind = type(order)
@@ -176,7 +176,7 @@ class Driver(Generic[AnAttempt]):
                     raise self._given_up()
                 if asks:
                     is_over = due > until and not any(turn.is_asked for turn in turns.values())
-                else:  # a turn without a known time may come at any moment: `wake` is called then
+                else:  # a turn without a known time may come at any moment, and calls `wake`
                     is_over = now() >= until or until < due < math.inf
                 if chosen is not None or left <= 0 or is_over:
                     return chosen, None if chosen is None else turns[chosen]
@@ -197,7 +197,7 @@ class Driver(Generic[AnAttempt]):
         attempt, result = first or (self._current, overdue())
         if isinstance(result, Exception):
             yield from self._close_failed(attempt)
-            # The other one of two attempts is the current attempt now.
+            # One of two attempts failed. The other attempt is now the current attempt.
             self.attempt = next((one for one in self._attempts if one.runner is not None), self.attempt)
         else:
             self.attempt, self._racing = attempt, False
@@ -206,7 +206,7 @@ class Driver(Generic[AnAttempt]):
         return self._next(attempt, result)
 
     def _watch(self, attempt: AnAttempt, slow_after: float = math.inf, begin: Callable[[], bool] | None = None) -> None:
-        """Tell the clock of a test when an attempt is slow, and the function to call then."""
+        """Give the clock of a test the time when an attempt is slow, and the function to call at this time."""
         watch = self._services.watch
         if watch is not None:
             watch(attempt.call, slow_after, begin)
@@ -239,9 +239,9 @@ class Driver(Generic[AnAttempt]):
         return shown if as_text else itertools.chain([restarted], shown)
 
     def _seen(self, attempt: RunningAttempt[Any, Any]) -> Callable[[Any], Any]:
-        """Makes the iterator of a stream call the observers of pieces.
+        """Return a function that wraps a stream's iterator, so that the observers of pieces are called.
 
-        It has no reference to the call, so a caller may drop a stream.
+        The wrapped iterator has no reference to the call, so the garbage collector can end a dropped stream.
         """
         report = self.report
         if report is None or not self._request.stream or not report.wants("providerhub_chunk"):
@@ -253,7 +253,7 @@ class Driver(Generic[AnAttempt]):
         return filter(None, map(text_of, pieces)) if as_text else map(self._current.assembly.as_event, pieces)
 
     def _end(self) -> Steps[None]:
-        if not self.done:  # its reader may have closed it; the loop then ends too
+        if not self.done:  # the reader may have closed the stream, which ends the loop too
             self._next(self._current, result=False)
             yield from self._finish(won=True)
             self._tell(last=True)
@@ -303,7 +303,7 @@ class Driver(Generic[AnAttempt]):
         if self.done:
             return
         self.done = self.is_lost = True
-        self._wake()  # a reader in another thread or task may wait before it goes on after a break
+        self._wake()  # a reader in another thread or task may wait to go on after an interruption
         # The engine comes first: a reader in another thread wakes up as soon as its attempt is cut.
         self._engine.abandoned(self._now())
         self._cut_others(None)
@@ -335,7 +335,7 @@ class Driver(Generic[AnAttempt]):
         if self._stopped or self.done:
             raise self._given_up()
         last = self.attempt
-        # A stream that is carried on from its partial text goes on in the same assembly.
+        # A stream that continues from its partial text stays in the same assembly.
         assembly = last.assembly.carried_on() if self._committed and last is not None and self._spec.continues else Assembly()
         candidate = order.candidate
         own = candidate.timeout

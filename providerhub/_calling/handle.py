@@ -50,7 +50,7 @@ def let_keys_through_pipes(hub: type[Any]) -> None:
 
 def in_this_process(make: Callable[[Settings], Any], settings: Settings) -> Any:
     """Return this process's hub of some settings; make it at the first call."""
-    # No lock, since a fork could leave it held. Two threads may make a hub each; both then return the first. The process
+    # No lock, since a fork could leave a lock held. Two threads may each make a hub; both return the first hub. The process
     # id is part of the key: a forked child has its parent's list, with connections and locks that it must not use.
     key = (os.getpid(), make, settings)
     if not any(entry[:3] == key for entry in _made):

@@ -53,7 +53,7 @@ class CallSpec:
     """One checked call. Not a tuple, since reading its fields would take longer: a call reads more than twenty."""
 
     model: ModelSpec
-    request: Request  # its model is the first name that the caller gave
+    request: Request  # its `model` is the caller's first name
     needs: Needs
     timeout: Timeout
     explicit_timeout: Timeout | None  # the phases that the caller gave
@@ -61,12 +61,12 @@ class CallSpec:
     strategy: str
     on_interrupt: str
     hedge: bool
-    options: Mapping[str, Options]  # by provider instance; those for every provider under `"*"`
+    options: Mapping[str, Options]  # provider instance → its options; `"*"` → the options for every provider
     output: Output | None = None  # the class into which the answer is read
     has_turns: bool = False  # whether a message holds an assistant's turn in a vendor's own form
     metadata: Mapping[str, Any] | None = None  # for hooks; no provider gets it
     cache: bool | None = None  # whether a cache may answer; `None` leaves it to the cache
-    asker: Callable[[Any], Any] | None = None  # makes the object that asks a provider for something else than an answer
+    asker: Callable[[Any], Any] | None = None  # makes the object that asks a provider for vectors or a count
     counts: bool = False  # whether the provider only counts the tokens of the request, which is free and has no limit
 
     @property
@@ -163,7 +163,7 @@ def _steer(spec: CallSpec, steers: dict[str, Any], registry: Registry) -> None:
 
 
 def _parted(knobs: Mapping[str, Any], example: Callable[[], str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check and separate the provider's keywords and those that control the call. `example` names a provider in an error."""
+    """Check the keywords, and separate the provider's from the call's. `example` returns a provider's name for errors."""
     sent: dict[str, Any] = {}
     steers: dict[str, Any] = {}
     for name, value in knobs.items():

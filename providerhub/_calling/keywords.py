@@ -4,7 +4,7 @@ The check of a call's arguments, the keys of a batch file, the options of the co
 reference derive from this table. If the provider gets the value of a keyword, the keyword is also a field of `Request`.
 """
 
-# Annotations are evaluated here, since they are the table: no `from __future__ import annotations`.
+# The annotations are the table and must be evaluated, so there is no `from __future__ import annotations`.
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
@@ -44,8 +44,8 @@ class Keyword(NamedTuple):
 
     check: Check
     text: str  # one or more lines of an `Args:` entry
-    sent: bool = False  # whether the provider gets the value, as a field of `Request`; otherwise it steers the call
-    option: type | None = None  # of the command line's option; `None` for no option
+    sent: bool = False  # whether the value goes to the provider, as a field of `Request`; otherwise it controls the call
+    option: type | None = None  # the type of the command line's option; `None` for no option
 
 
 class Knobs(TypedDict, total=False):

@@ -93,7 +93,7 @@ class CallMaker:
     ) -> None:
         self.settings = settings
         self._clock = clock or SystemClock()
-        self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; nothing depends on its being hard to guess
+        self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; the numbers may be easy to guess
         self._plugins = plugins = Plugins(settings)
         self._registry = Registry(plugins, settings)
         self._health = Health(self._rng, settings.breaker, budget=settings.budget)
@@ -134,20 +134,20 @@ class CallMaker:
             many.report(partial(many.schedule.forgiven, name))
 
     def _many_of(self, kind: type[Calls], complete: Callable[..., Any], items: Any, **how: Any) -> Calls:
-        """Make many calls. `forgive` and `close` reach them while they have a reader. `how` goes to the schedule."""
+        """Make many calls. `forgive` and `close` work on them while the outcomes are read. `how` goes to the schedule."""
         parts: dict[str, Any] = {"clock": self._clock, "holds": self._holds, "retry": self.settings.retry, "rng": self._rng}
         many = kind(complete, items, **parts, **how)
         self._open_many.add(many)
         return many
 
     def _holds(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> float | None:
-        if self._health.all_healthy:  # the usual case, in which each of many requests comes here
+        if self._health.all_healthy:  # the usual case; each of many requests asks
             return None
         spec = self._spec(model, messages, stream=False, **knobs)
         return self._router.hold(spec.model, spec.needs, now=self._clock.monotonic())
 
     def _stoppable(self, running: Running, /, *, stream: bool = False, patient: bool = True, **knobs: Any) -> Any:
-        """`complete` as a call that `running.stop()` can end from another thread; one of many calls is patient."""
+        """`complete` as a call that `running.stop()` can end from another thread. One of many calls is `patient`."""
         return self._call(self._spec(stream=stream, **knobs), patient=patient, running=running)
 
     async def _patiently(self, **knobs: Any) -> Completion:
@@ -172,7 +172,7 @@ class CallMaker:
         if not self._preparer.is_prepared(spec.model, now):
             await self._preparer.aprepare(spec.model, now, spec.timeout.total)
         chain = self._chain(async_chain(), spec, now, patient=patient)
-        await chain.run(Running() if patient else self._waiting)  # many calls end their tasks themselves
+        await chain.run(Running() if patient else self._waiting)  # `acomplete_many` ends its tasks itself
         return AsyncStream(chain) if spec.request.stream else chain.completion
 
     def _spec(self, model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]) -> CallSpec:

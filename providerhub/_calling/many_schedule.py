@@ -26,7 +26,7 @@ FREE = 20  # the maximum uncounted tries of a row after a rate limit, while othe
 _LONGEST = 60.0
 _GROWTH = 4.0
 IN_MEMORY = 10_000  # the most waiting rows in memory; further rows wait in a file
-LONGEST_PAUSE = 600.0  # seconds; many calls do not wait for a longer pause that a provider states; they stop
+LONGEST_PAUSE = 600.0  # seconds; if a provider states a longer pause, many calls stop in place of waiting
 
 
 @attrs.define(eq=False)
@@ -34,12 +34,12 @@ class Row:
     index: int
     item: Any
     request: Any
-    tries: int = 0  # the further tries that have been decided on
-    free: int = 0  # those after a rate limit that were not counted
-    seen: int = -1  # the number of answers at the latest rate limit
-    error: Exception | None = None  # of the latest try
-    resent: bool = False  # whether it was sent again after its process was killed
-    call: str | None = None  # the identifier of the first call, where observers see it
+    tries: int = 0  # the number of further tries
+    free: int = 0  # the number of uncounted tries after a rate limit
+    seen: int = -1  # the number of answers at this row's latest rate limit
+    error: Exception | None = None  # the error of the latest try
+    resent: bool = False  # whether the row was sent again after its process was killed
+    call: str | None = None  # the identifier of the first call; `None` without observers
 
 
 class WaitingRows:
@@ -87,14 +87,14 @@ class WaitingRows:
         size = 0 if self._file is None else self._file.seek(0, 2)
         try:
             data = pickle.dumps((due, row))
-            pickle.loads(data)  # noqa: S301 -- our own bytes; some objects can be written and not read
+            pickle.loads(data)  # noqa: S301 -- our own bytes; some objects can be pickled but not unpickled
             if self._file is None:
                 import tempfile  # slow to import, and few programs need it
 
                 self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 -- `close` closes it
             self._file.write(data)
             self._file.flush()
-        except Exception:  # any object may be in a request; no folder that can be written to, or a full disk
+        except Exception:  # any object of a request; no writable folder, or a full disk
             if self._file is not None:
                 self._file.truncate(size)
             return False
@@ -140,10 +140,10 @@ def stated_wait(error: Exception) -> float:
 
 @attrs.define(eq=False)
 class Gate:
-    until: float = 0.0  # the end of the pause as far as it is known, in seconds
+    until: float = 0.0  # the known end of the pause, in seconds
     probe: int | None = None  # the index of the row that is sent first after the pause
-    refused: Exception | None = None  # the refusal of a key or a quota
-    shut: Exception | None = None  # set when the pause does not end: no more rows of the model are sent
+    refused: Exception | None = None  # the error of a refused key or a used-up quota
+    shut: Exception | None = None  # the error if the pause does not end; no more rows of the model are sent
 
 
 class Gates:
@@ -170,7 +170,7 @@ class Gates:
         try:
             request = row.request if isinstance(row.request, Mapping) else {}
             seconds = self._holds(**{name: value for name, value in request.items() if name != "stream"})
-        except Exception:  # the call itself will report it
+        except Exception:  # the call itself will report the error
             seconds = None
         if seconds is None or seconds <= 0:
             return None
@@ -245,10 +245,10 @@ class Schedule:
     _gates: Gates = attrs.field(alias="holds", converter=Gates)
     concurrency: int
     _passes: int
-    _retry: RetryPolicy  # of requests that name none; the base of the backoff
+    _retry: RetryPolicy  # for requests without their own policy; the base of the backoff
     _rng: Rng  # spreads the backoff
     _request: Callable[[Any], Any] = lambda item: item  # returns the mapping of an item of the input
-    _folder: str | None = None  # of the file for the waiting rows; `None` for the system's
+    _folder: str | None = None  # the folder of the file for waiting rows; `None` for the system's
     _in_memory: int = IN_MEMORY  # the most waiting rows in memory
     running: dict[int, Row] = attrs.field(factory=dict)
     waiting: WaitingRows = attrs.field(init=False)

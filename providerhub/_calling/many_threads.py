@@ -19,7 +19,7 @@ from providerhub._threads import PromptThread, has_begun
 
 Report = Callable[[Any], object]
 
-GRACE = 1.0  # seconds that the end of many calls waits for those of plugins that cannot be stopped
+GRACE = 1.0  # seconds that the end of many calls waits for plugins that cannot be stopped
 
 
 class Threads(Executor):
@@ -56,7 +56,7 @@ class Threads(Executor):
     def _begin(self) -> None:
         if len(self._threads) < self._count:
             thread = PromptThread(self._run, f"providerhub-many-{len(self._threads)}")
-            if has_begun(thread):  # a thread that is missing loses no call
+            if has_begun(thread):  # without a further thread, no call is lost
                 self._threads.append(thread)
 
     def _run(self) -> None:
@@ -72,7 +72,7 @@ def _do(future: Future[Any], work: Callable[[], Any]) -> None:
             result = work()
         except BaseException as error:  # raised in the thread that reads the outcomes
             future.set_exception(error)
-            del future  # the error keeps this frame
+            del future  # the error keeps this frame, which would keep the future
         else:
             future.set_result(result)
 
@@ -103,7 +103,7 @@ class ThreadInput:
         self._items, self._taken, self._ended, self._grace = items, taken, ended, grace
         self._asked = threading.Semaphore(0)
         self._stopped = self._busy = False
-        # A daemon: an input that gives nothing must not keep the process from its end.
+        # A daemon: an input that blocks must not keep the process from its end.
         run = context.copy().run
         self._thread = threading.Thread(target=run, args=(self._run,), name="providerhub-many-input", daemon=True)
 
@@ -125,7 +125,7 @@ class ThreadInput:
     def _may_go_on(self) -> bool:
         self._busy = False
         self._asked.acquire()
-        self._busy = True  # before the look at `_stopped`: `stop` looks at the two in the other order
+        self._busy = True  # before `_stopped` is read: `stop` uses the two in the other order
         self._busy = not self._stopped
         return self._busy
 

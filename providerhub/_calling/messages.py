@@ -104,7 +104,7 @@ def _check_content(where: str, role: str, message: Mapping[str, Any]) -> None:
 
 
 def _check_keys(where: str, found: Mapping[str, Any], rules: Mapping[str, Check | Mapping[str, Check]]) -> None:
-    """Check the values under the keys that the OpenAI shape knows. A value that is itself a mapping has rules of its own."""
+    """Check the values of the keys of the OpenAI shape. A value that is a mapping has its own rules."""
     for key, rule in rules.items():
         value = found.get(key)
         if isinstance(rule, Check):
@@ -139,7 +139,7 @@ _PARTS: Mapping[str, Mapping[str, Check | Mapping[str, Check]]] = {
 }
 """The content parts that may also stand among the messages, with the checks of their fields."""
 
-_REFUSAL: Mapping[str, Check] = {"refusal": ANY_TEXT}  # a content part of the assistant's messages alone
+_REFUSAL: Mapping[str, Check] = {"refusal": ANY_TEXT}  # a content part in messages of the assistant only
 
 _WITHOUT_CONTENT = ("tool_calls", "refusal", "function_call", "audio", "turn")
 """The keys of an assistant's message that may replace `content`."""
@@ -175,7 +175,7 @@ _ABOUT_TURNS = re.compile(
 
 
 def has_turns(messages: Sequence[Message]) -> bool:
-    for message in messages:  # noqa: SIM110 -- every call comes here, and a generator costs more
+    for message in messages:  # noqa: SIM110 -- a generator would make each call slower
         if "turn" in message:
             return True
     return False
@@ -193,7 +193,7 @@ def refuses_turns(error: errors.AttemptError) -> bool:
     """Whether the message of a refusal is about a turn in the service's own form."""
     if isinstance(error, errors.ContextLengthError | errors.ContentPolicyError):
         return False
-    if isinstance(error, errors.PluginError):  # a turn that was changed by hand may have a shape that its plugin cannot read
+    if isinstance(error, errors.PluginError):  # the caller may have changed a turn to a shape that its plugin cannot read
         return isinstance(error.__cause__, AttributeError | LookupError | TypeError | ValueError)
     if not isinstance(error, errors.BadRequestError) and getattr(error, "status", None) != 404:
         return False

@@ -149,7 +149,7 @@ class Report:
 
     def call_finished(self, route: Route, completion: Completion | None = None, error: BaseException | None = None) -> None:
         if self._reservations:
-            for reservation in tuple(self._reservations.values()):  # of an attempt that has not begun
+            for reservation in tuple(self._reservations.values()):  # the reservations of attempts that have not begun
                 reservation.release()
         if self.wants("providerhub_call_finished"):
             self.tell("providerhub_call_finished", route=route, call=self.record(route, completion, error))
@@ -176,7 +176,7 @@ class Reservation:
                 token = gate.reserve(self._call, self._candidate, self._bound)
             except BudgetExceededError as error:
                 self.refusal = error
-            except Exception as error:  # a gate that fails must not let money be spent
+            except Exception as error:  # if a gate fails, no money may be spent
                 self.refusal = BudgetExceededError(f"{type(gate).__name__} could not decide, so nothing was sent: {error!r}")
                 self.refusal.__cause__ = error
             else:
@@ -211,5 +211,5 @@ class Reservation:
                 gate, token = self._held.pop()
                 try:
                     how(gate, token)
-                except Exception:  # the answer is there; the gate's own lease ends the reservation
+                except Exception:  # the caller gets the answer; the gate's lease ends the reservation
                     _log.warning("a gate could not end a reservation", exc_info=True)

@@ -154,7 +154,7 @@ def _pieces_of_vectors(answers: list[Embeddings]) -> Iterator[Piece]:
 def _is_vector(value: object) -> bool:
     if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not value:
         return False
-    kinds = set(map(type, value))  # a call may bring millions of numbers
+    kinds = set(map(type, value))  # there may be millions of numbers
     try:
         return all(issubclass(kind, int | float) and kind is not bool for kind in kinds) and all(map(math.isfinite, value))
     except OverflowError:  # a whole number that no float can hold

@@ -19,7 +19,7 @@ ResponseFormat = Mapping[str, Any] | type[Any]  # the values of `response_format
 _PYDANTIC = "__pydantic_core_schema__"
 _MARKS = ("__attrs_attrs__", "__dataclass_fields__", "__struct_fields__", _PYDANTIC)
 
-_UNFINISHED = frozenset({"length", "content_filter", "pause_turn"})  # the finish reasons of answers that need not fit
+_UNFINISHED = frozenset({"length", "content_filter", "pause_turn"})  # answers with these finish reasons need not fit the schema
 
 _STRICT = frozenset(
     {
@@ -31,7 +31,7 @@ _STRICT = frozenset(
 """The keywords of JSON schema that OpenAI accepts with `strict`. Source: its guide "Structured model outputs"."""
 
 _TOLD = frozenset({"contentEncoding", "default", "format", "maxLength", "minLength", "uniqueItems"})
-"""Keywords that can move to the description, since the answer is checked in any case."""
+"""Keywords that can move to the description, since the answer is checked anyway."""
 
 _FORMATS = frozenset({"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uuid"})
 _MOST_NAME, _MOST_REASON = 64, 500
@@ -87,7 +87,7 @@ def output_of(kind: Any) -> Output:
 def _schema_of(kind: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
     """The JSON schema of a class, and the function that reads an object of it. Both libraries are extras."""
     if hasattr(kind, _PYDANTIC):
-        from importlib import import_module  # the core knows pydantic by the classes of its users alone
+        from importlib import import_module  # the core does not depend on pydantic
 
         adapter = import_module("pydantic").TypeAdapter(kind)
         return adapter.json_schema(), adapter.validate_json
@@ -139,7 +139,7 @@ class _NotStrictError(Exception):
 
 
 def _strict(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    if "$ref" in schema and len(schema) > 1:  # OpenAI takes no other word beside a reference
+    if "$ref" in schema and len(schema) > 1:  # OpenAI allows no other keyword beside a reference
         name = str(schema["$ref"]).rpartition("/")[2]
         schema = {**definitions[name], **{key: value for key, value in schema.items() if key != "$ref"}}
     found: dict[str, Any] = {}
@@ -167,6 +167,6 @@ def _closed(found: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     if properties is None or schema.get("additionalProperties", False) is not False:
         raise _NotStrictError
     optional = properties.keys() - set(schema.get("required", ()))
-    if any("default" not in properties[name] for name in optional):  # left out, it means what no value says
+    if any("default" not in properties[name] for name in optional):  # no value stands for a missing property with a default
         raise _NotStrictError
     return {**found, "required": list(properties), "additionalProperties": False}

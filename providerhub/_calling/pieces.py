@@ -120,7 +120,7 @@ class SignalledError(BaseException):
 
 def _of_signal(error: Exception) -> BaseException | None:
     """Return the exception of a signal handler in the chain of an error."""
-    signal: Any = sys.modules.get("signal")  # only a program that has imported it has a handler
+    signal: Any = sys.modules.get("signal")  # without this import, the program has no handler
     if signal is None or threading.current_thread() is not threading.main_thread():
         return None
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]

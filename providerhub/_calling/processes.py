@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from providerhub._watchdog import WATCHDOG
 
-GRACE = 1.0  # seconds that the end of many calls waits for those under way
+GRACE = 1.0  # seconds that the end of many calls waits for running calls
 
 
 class Processes(Executor):
@@ -60,7 +60,7 @@ class Processes(Executor):
         found = list((self._pools[place]._processes or {}).values())  # noqa: SLF001 -- Python up to 3.13 has no other way
 
         def kill() -> None:
-            # Those of a parent are not the business of its fork.
+            # A forked process must not kill the processes of its parent.
             for process in found if calls and self._process is WATCHDOG.process else ():
                 process.kill()
 
@@ -75,7 +75,7 @@ def _kill_all() -> None:
         one.kill()
 
 
-# At its end, the interpreter calls these functions, the latest first, before it joins the threads of the pools.
+# At its end, the interpreter calls this function before it joins the threads of the pools.
 getattr(threading, "_register_atexit", bool)(_kill_all)
 
 

@@ -73,13 +73,13 @@ class Pump(AsyncIterator[Piece]):
     async def joined(self, seconds: float | None = None) -> bool:
         """Wait for the thread's end without blocking the event loop, at most for some seconds; true if it has ended."""
         if not self._finished.done():
-            if self._loop.is_closed():  # and tells of nothing any more
+            if self._loop.is_closed():  # a closed loop calls nothing
                 await asyncio.to_thread(self._thread.join, seconds)
                 return not self._thread.is_alive()
             await asyncio.wait([self._finished], timeout=seconds)
         if not self._finished.done():
             return False
-        self._thread.join()  # its last step is over, so this returns at once
+        self._thread.join()  # the thread has done its last step, so this returns at once
         return True
 
     async def _more(self) -> bool:
@@ -97,7 +97,7 @@ class Pump(AsyncIterator[Piece]):
             await waiter
         error, self._error = self._error, None
         if error is not None and not self._stopped:
-            # A StopAsyncIteration that is raised here would look like the end.
+            # StopAsyncIteration, raised here, would look like the end of the answer.
             raise RuntimeError("the plugin raised StopAsyncIteration") if isinstance(error, StopAsyncIteration) else error
         return False
 
@@ -128,7 +128,7 @@ class Pump(AsyncIterator[Piece]):
             self._queue.append(piece)
             waiter, self._waiter = self._waiter, None
             if waiter is not None:
-                # The reader has its piece; the time until it waits again is the consumer's.
+                # The reader has its piece. Until it waits again, the time is the consumer's.
                 self._call.waiting_since = math.inf
         if waiter is not None:
             self._resolve(waiter)

@@ -36,9 +36,9 @@ from providerhub._values.vendor_batch import VendorBatch
 Found = TypeVar("Found")
 Asked = tuple[Request, Output | None]  # a request in the vendor's form, and the class of its answer
 
-MOST_ROWS = 5_000  # requests of one batch: its results are read at once, and an answer may have 64 MiB
-MOST_BYTES = 32 * 1024 * 1024  # of the messages of one batch, as JSON
-EARLY, LATE = 120.0, 3600.0  # the batch of an intent was created within these seconds before or after it, by the vendor's clock
+MOST_ROWS = 5_000  # the most requests of a batch: its results are read at once, and an answer may have 64 MiB
+MOST_BYTES = 32 * 1024 * 1024  # the most bytes of the messages of a batch, as JSON
+EARLY, LATE = 120.0, 3600.0  # seconds, by the vendor's clock: a batch is created at most so long before or after its intent
 
 
 @attrs.define(eq=False)
@@ -61,7 +61,7 @@ class Journal:
         self.path = Path(path)
         self.held: dict[str, Held] = {}
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        if lines and not lines[-1].endswith(b"\n"):  # a crash in the middle of a line: nothing was sent after it
+        if lines and not lines[-1].endswith(b"\n"):  # a crash in the middle of this line: nothing was sent after it
             os.truncate(self.path, sum(map(len, lines[:-1])))
             del lines[-1]
         for number, line in enumerate(lines, 1):
@@ -203,7 +203,7 @@ class VendorBatches:
             yield unanswered[outcome.index], outcome
 
     def _rest(self, seconds: float, is_over: Callable[[], bool]) -> None:
-        """Wait, at most until the hub is closed: the next request then raises its error."""
+        """Wait, at most until the hub is closed. The next request to a closed hub raises the error."""
         sleep = self._waiting.sleep if isinstance(self._clock, SystemClock) else self._clock.sleep
         end = self._clock.monotonic() + seconds
         while (left := end - self._clock.monotonic()) > 0 and not is_over() and not self._waiting.is_over:
@@ -238,7 +238,7 @@ class VendorBatches:
         for key, row in rest.items():
             try:
                 candidate, asked = self._request(row, key)
-            except Exception as error:  # of this request; the others are sent
+            except Exception as error:  # only this request is wrong; the other requests are sent
                 bad.append((key, error_of_row(int(key), error)))
                 continue
             requests[key] = asked
@@ -306,7 +306,7 @@ class VendorBatches:
         """The prices of the vendor's batches, as its plugin declares them."""
         try:
             prices = self._plan(self._spec_at(held.provider, held.model))[0].prices
-        except errors.ProviderHubError:  # no plan is made for a model that has gone since then
+        except errors.ProviderHubError:  # the model may be gone in the meantime
             return None
         return None if prices is None else prices.under("batch")
 
@@ -346,7 +346,7 @@ class VendorBatches:
 
 
 async def _beside(function: Callable[..., Found], *arguments: Any) -> Found:
-    """Call a function in a thread, beside the event loop."""
+    """Call a function in a thread, without blocking the event loop."""
     import asyncio  # slow to import; a program that has an event loop has imported it
 
     return await asyncio.to_thread(function, *arguments)

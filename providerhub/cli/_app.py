@@ -120,7 +120,7 @@ class Lazy(click.Group):
         columns = 80
         with contextlib.suppress(OSError, ValueError):
             columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(1).columns or 80
-        ctx.terminal_width = ctx.terminal_width or max(min(columns, 80) - 2, 50)  # click's own bounds
+        ctx.terminal_width = ctx.terminal_width or max(min(columns, 80) - 2, 50)  # the bounds of click
         return super().get_help(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -140,7 +140,7 @@ class Lazy(click.Group):
             if args[0] in OURS["commands"]:
                 owner = f"providerhub-{OURS['commands'][args[0]]}"
                 ctx.fail(f"The command {args[0]!r} is in another distribution: pip install {owner}")
-            self.commands = {name: click.Command(name) for name in self.list_commands(ctx)}  # click's error names the nearest
+            self.commands = {name: click.Command(name) for name in self.list_commands(ctx)}  # for the hint in click's error
         name, command, rest = super().resolve_command(ctx, args)
         if name in COMMANDS:
             command = _with_debug(import_object(COMMANDS[name][0]))

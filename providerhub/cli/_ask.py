@@ -22,7 +22,7 @@ from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli import _store as store
 
-_GRACE = 0.5  # seconds that an interrupted call has to end; after them, a provider that ignores its context is not waited for
+_GRACE = 0.5  # the most seconds to wait for the end of an interrupted call; a provider may ignore its context
 
 
 @contextlib.contextmanager
@@ -63,7 +63,7 @@ def _from_thread(made: Callable[[], Iterator[str]], stop: Callable[[], None]) ->
     # A daemon: a call that does not end must not keep the process from its end.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="providerhub-call", daemon=True)
     try:
-        thread.start()  # a signal may come before it returns
+        thread.start()  # a signal may come before `start` returns
         while True:
             with contextlib.suppress(Empty):
                 text, error = results.get(timeout=POLL)

@@ -58,7 +58,7 @@ class Summary:
     output_tokens: int = 0
     cost: Decimal = Decimal()
     unpriced: int = 0  # answers whose cost is unknown
-    currency: str = ""  # of the cost; "several" cannot be added up
+    currency: str = ""  # the currency of the cost; costs in "several" cannot be added up
     reasons: Counter[str] = attrs.field(factory=Counter)
     seconds: float = 0.0
     over_budget: str = ""  # the reason why `--max-cost` ended the run
@@ -128,7 +128,7 @@ def _reading(source: BinaryIO) -> Iterator[Reader]:
     try:
         yield reader
     finally:
-        if not reader.is_blocked:  # closing it would wait for the thread
+        if not reader.is_blocked:  # `close` would wait for the thread
             reader.close()
 
 
@@ -147,7 +147,7 @@ class Batch:
     _media: bool = False
     _max_cost: float | None = None
     _many: Many | None = None
-    _lock: threading.Lock = attrs.field(factory=threading.Lock)  # the lines are read in a thread, which refuses the bad ones
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)  # a thread reads the lines, and writes the results of bad lines
     _last: int = 0
     _ids: dict[int, int] = attrs.field(factory=dict)  # a hash of an id → the first line that has it; about 100 bytes a line
     summary: Summary = attrs.field(factory=Summary)
@@ -220,7 +220,7 @@ class Batch:
             self._spend(completion)
             self._write(sent, "ok", {"completion": screen.record(completion, media=self._media), **again})
         elif isinstance(outcome.error, InvalidRequestError):
-            text = str(outcome.error).removeprefix(f"requests[{outcome.index}]: ")  # the line is named, which the user knows
+            text = str(outcome.error).removeprefix(f"requests[{outcome.index}]: ")  # the user knows the number of the line
             self._refuse(sent, InvalidRequestError(text))
         else:
             self.summary.failed += 1
@@ -299,13 +299,13 @@ def _stopping(batch: Batch, bar: Bar) -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         if batch.summary.interrupted:
             bar.stop()
-            os._exit(128 + number)  # threads that wait for a provider would delay the exit; the output is whole at any moment
+            os._exit(128 + number)  # waiting threads would delay a normal exit; the output is whole at any moment
         text = f"Stopping after {batch.stop(number)} calls that are under way; Ctrl-C again leaves at once, and wastes them.\n"
         with contextlib.suppress(OSError):
             os.write(2, text.encode())  # unbuffered: the signal may have interrupted a buffered write
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    ours = [number for number, handler in before.items() if handler is not signal.SIG_IGN]  # as in a background job
+    ours = [number for number, handler in before.items() if handler is not signal.SIG_IGN]  # a background job ignores signals
     for number in ours:
         signal.signal(number, stop)
     try:
@@ -328,7 +328,7 @@ def _exclusively(path: Path, source: BinaryIO) -> Iterator[None]:
         except HeldError:
             text = f"another batch is writing to {path}; wait for its end, or name another file as --output"
             raise click.ClickException(text) from None
-        except OSError as error:  # it names the lock, which the user does not know
+        except OSError as error:  # the error names the lock file, which the user does not know
             text = f"cannot write in the folder {path.parent}: {error.strerror}; name another file as --output"
             raise click.ClickException(text) from error
         yield
@@ -352,7 +352,7 @@ def _read_results(path: Path, source: Reader, form: Form, *, retry_failed: bool)
     if again:
         done.forget_failed()
     _check_model(path, form.named, done)
-    total = _count(source, form, done)  # before the output is changed
+    total = _count(source, form, done)  # checked before the output is changed
     if again:
         results.drop_failed(path)
     return done, total
@@ -442,7 +442,7 @@ def batch(
 
 
 def _paths(output: str, needed_by: list[str]) -> tuple[Path | None, Path | None]:
-    """The file of the results, and the table made from it; `None` for standard output, and for no table."""
+    """The file of the results (`None`: standard output), and the table to make from it (`None`: no table)."""
     if output == "-":
         if needed_by:
             raise click.UsageError(f"{needed_by[0]} needs a file as --output")

@@ -22,7 +22,7 @@ KEYWORDS = frozenset({"model", "messages", "stream", *keywords.KEYWORDS})  # the
 _CLASSES: dict[str, type[Any]] = {"timeout": Timeout, "retry": RetryPolicy}
 """The keywords whose JSON objects become a value class."""
 
-_LIKENESS = 0.8  # a field of the user's own that is as similar to a keyword as this is refused as a misspelling; 1 means equal
+_LIKENESS = 0.8  # a user's field that is at least as similar to a keyword is refused as a misspelling; 1 means equal
 _BOM = b"\xef\xbb\xbf"
 _QUOTED = re.compile(r'"[^"]*"')
 _DIGEST_BYTES = 8  # enough to find accidental changes; forgery is not a concern
@@ -83,7 +83,7 @@ def _rows(source: Iterable[bytes], usual: str, key: bytes, named: Iterable[str])
     reader = csv.reader((), strict=True)
     try:
         header = next(texts, "")
-        # A spreadsheet separates by semicolons where the comma is the decimal sign.
+        # If the comma is the decimal sign, a spreadsheet separates by semicolons.
         bare = _QUOTED.sub("", header)
         delimiter = next((one for one in (usual, ";", "\t", ",") if one in bare), usual)
         reader = csv.reader(chain([header], texts), delimiter=delimiter, strict=True)
@@ -99,7 +99,7 @@ def _rows(source: Iterable[bytes], usual: str, key: bytes, named: Iterable[str])
                 raise click.ClickException(f"{text}; correct it, or quote values that hold {delimiter!r}")
             yield Line(reader.line_num, json.dumps(row).encode(), dict(zip(columns, row, strict=True)), key)
     except (csv.Error, UnicodeDecodeError) as error:
-        number = reader.line_num + isinstance(error, UnicodeDecodeError)  # the reader was not given the line that is not text
+        number = reader.line_num + isinstance(error, UnicodeDecodeError)  # the reader did not get the line that is not text
         raise click.ClickException(f"line {number} is not CSV in UTF-8: {error}") from None
 
 

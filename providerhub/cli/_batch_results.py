@@ -109,7 +109,7 @@ def read(path: Path) -> Done:
         for position, raw in enumerate(file, 1):
             found = _found(raw)
             if found is None and not raw.endswith(b"\n") and (raw.startswith(_START) or _START.startswith(raw)):
-                file.truncate(size)  # killed in the middle of a result; the line is sent again
+                file.truncate(size)  # the process was killed in the middle of a result; the line is sent again
                 break
             if found is None:
                 raise click.ClickException(f"{path}:{position} is not a result of a batch; name another file as --output")
@@ -117,7 +117,7 @@ def read(path: Path) -> Done:
                 text = f"{path}:{position} is a second result for line {found.number} of the input; remove one of the two"
                 raise click.ClickException(text)
             size += len(raw)
-            if not raw.endswith(b"\n"):  # killed between a result and the end of its line
+            if not raw.endswith(b"\n"):  # the process was killed before the end of the line
                 file.seek(0, os.SEEK_END)
                 file.write(b"\n")
                 break
@@ -130,7 +130,7 @@ def _found(raw: bytes) -> Found | None:
     if head:
         model = json.loads(head[4]) if head[4] else None
         return Found(int(head[1]), head[2].decode(), _STATUS[head[3].decode()], model)
-    try:  # reformatted by another program, or the last line
+    try:  # another program has changed the form, or it is the last line
         value = json.loads(raw)
         found = Found(value["line"], value["input"], _STATUS[value["status"]], value.get("default_model"))
         _short(found.digest)
@@ -141,7 +141,7 @@ def _found(raw: bytes) -> Found | None:
 
 def drop_failed(path: Path) -> None:
     """Remove the failed results from the output, all or none, so that a line has one result after it is sent again."""
-    with replacing(path, like=path) as new, path.open("rb") as old:  # Windows replaces no open file
+    with replacing(path, like=path) as new, path.open("rb") as old:  # Windows cannot replace an open file
         for raw in old:
             found = _found(raw)
             if found is None or found.status != FAILED:

@@ -51,7 +51,7 @@ class Lines:
                 self._readline = self._prepared()
 
     def _prepared(self) -> ModuleType:
-        import readline  # it writes to some terminals when it is imported, so not for a pipe
+        import readline  # only for a terminal: its import may write to the output
 
         readline.set_completer_delims(" ")
         readline.set_completer(self._offer)
@@ -96,13 +96,13 @@ class Chat:
         self._as_json = ctx.params["as_json"]
         self._hub = hub
         self._model = model
-        self._keywords = {"emulate_stream": True, **keywords}  # a model that cannot stream answers in one piece
+        self._keywords = {"emulate_stream": True, **keywords}  # an answer of a model that cannot stream comes in one piece
         self._talk = talk
-        self._parts: list[dict[str, Any]] = []  # of the next question
+        self._parts: list[dict[str, Any]] = []  # the parts of the next question
         self._unanswered: Any = None
         self._last: Route | None = None
         self._lines = Lines(self._offers)
-        self.interactive = self._lines.interactive and not self._as_json  # JSON is for a program
+        self.interactive = self._lines.interactive and not self._as_json  # a program reads JSON
         self.failures = 0
         self._has_heard = False
 
@@ -154,10 +154,7 @@ class Chat:
         return True
 
     def _ask(self, question: Any) -> None:
-        """Ask a question and write the answer as it comes.
-
-        Both are kept if there is an answer, even a part of it after Ctrl-C.
-        """
+        """Ask a question and write the answer as it comes. Keep both if a part of the answer came, even after Ctrl-C."""
         self._unanswered, self._last = question, None
         heard: list[str] = []
         try:
@@ -281,7 +278,7 @@ def chat(
     with Hub() as hub:
         model = options.chosen(hub, models, talk.model)
         running = Chat(ctx, hub, model, talk, options.given({"system": talk.system}) | options.given(more))
-        running.check(model)  # fails for an unknown model before the first question is typed
+        running.check(model)  # raises for an unknown model before the first question
         running.run()
     if running.failures and not running.interactive:
         sys.exit(1)

@@ -37,7 +37,7 @@ def _row(path: Path) -> tuple[Any, ...]:
     changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
     try:
         talk = store.read(path)
-    except click.ClickException as error:  # the others are listed
+    except click.ClickException as error:  # the other conversations are still listed
         return path.stem, changed, 0, "", f"unreadable: {error.message}", str(path)
     begins = next(map(_text, talk.messages), "")
     model = talk.model if isinstance(talk.model, str) else ", ".join(map(str, talk.model or ()))

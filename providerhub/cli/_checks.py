@@ -130,7 +130,7 @@ def provider(view: InstanceView, settings: Settings, file: str | None) -> Iterat
         yield Finding("note", about, "it is not configured", f"{view.reason}{where}")
     elif view.state == "blocked":
         yield Finding("note", about, "it is blocked", view.reason)
-    elif view.state != "not installed":  # the check of the settings reports it
+    elif view.state != "not installed":  # the check of the settings reports a missing plugin
         yield Finding("error", about, f"it is {view.state}: {view.reason}", _FIXES[view.state].format(view=view))
     if view.config is not None and (unused := unused_environment(view.config)):
         yield Finding("note", about, *unused.split(": ", 1))
@@ -194,7 +194,7 @@ _HINTS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 def network(settings: Settings, providers: Iterable[InstanceView], seconds: float) -> Iterator[Finding]:
     """Ask each ready provider for a tiny answer, with a timeout in seconds."""
     ready = [view.name for view in providers if view.state == "ready"]
-    # A configured provider that is not installed would keep the hub from asking the others.
+    # With a configured provider that is not installed, the hub could not ask the other providers.
     configured = {name: config for name, config in settings.providers.items() if name in ready}
     with screen.unlogged(), Hub(attrs.evolve(settings, providers=configured)) as hub:
         hub.refresh()
@@ -202,7 +202,7 @@ def network(settings: Settings, providers: Iterable[InstanceView], seconds: floa
             if view.name in ready:
                 if view.list_error:
                     text = f"it could not list its models: {view.list_error}"
-                    named = any(not model.is_prefix for model in view.models)  # else no call can name one
+                    named = any(not model.is_prefix for model in view.models)  # without a full name, no call can name a model
                     fix = "" if named else f"{_WAY}, and its key; or "
                     fix += "list them under its [providers] entry in the settings file"
                     yield Finding("warning" if named else "error", view.name, text, fix)
@@ -217,7 +217,7 @@ def _asked(hub: Hub, view: InstanceView, seconds: float) -> Finding:
     if not names and (view.list_error or not view.can_list):
         fix = f"list models under [providers.{view.name}] in the settings file"
         return Finding("note", view.name, "it was not asked: it declares no model by its full name", fix)
-    name = names[0] if names else "none"  # which shows whether the service can be reached
+    name = names[0] if names else "none"  # any name shows whether the service can be reached
     try:
         # One attempt: a retry would hide a problem.
         retry = RetryPolicy(attempts=1)

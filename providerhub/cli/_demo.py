@@ -52,7 +52,7 @@ def demo(*, as_json: bool) -> None:
     if serve is None:
         raise click.ClickException("the demo needs a provider with a sandbox; try: pip install providerhub-lockchat")
     with _own_environment(plugin), serve(fault="error") as failing, serve() as working:
-        with Hub(Settings()) as hub:  # without the settings file
+        with Hub(Settings()) as hub:  # settings without the file
             installed = hub.instances()
         model = next((model.name for view in installed if view.name == plugin for model in view.models), None)
         if model is None:
@@ -61,10 +61,10 @@ def demo(*, as_json: bool) -> None:
             f"{plugin}-down": ProviderConfig(plugin=plugin, url=failing, priority=1),
             f"{plugin}-demo": ProviderConfig(plugin=plugin, url=working),
         }
-        # Another plugin may have the model too; a call to it would use the network, at a price.
+        # Another plugin may also have the model. A call to it would use the network and cost money.
         own = Settings(providers=providers, allow=(plugin,), block=(), autoload=True, journal={"enabled": False})
         with Hub(own) as hub:
-            plan = attrs.evolve(hub.explain(model, PROMPT, stream=True), skipped=())  # the demo itself leaves the others out
+            plan = attrs.evolve(hub.explain(model, PROMPT, stream=True), skipped=())  # the demo has excluded the other providers
             if not as_json:
                 both = f"Two services run on this machine; {plugin}-down fails on purpose. Both have the model {model}."
                 screen.paragraph(both)

@@ -99,7 +99,7 @@ def _broken(item: Installed) -> Finding:
 
 
 def _twice(first: Installed, *others: Installed) -> Iterator[Finding]:
-    """An interrupted upgrade leaves two copies in one folder; in two folders, the first copy hides the others."""
+    """Report copies: in one folder, of an interrupted upgrade; in several folders, the first copy hides the others."""
     others = tuple(item for item in others if item.place != first.place)
     same = [item for item in others if item.place.parent == first.place.parent]
     hidden = [item for item in others if item not in same]

@@ -53,7 +53,7 @@ class Report:
         """Run a check of the subject `about`; an error that it raises becomes a finding."""
         try:
             self.findings.extend(check())
-        except Exception as error:  # on a broken machine any check may raise; the others must still run
+        except Exception as error:  # on a broken machine any check may raise; the other checks must still run
             text = f"this check failed: {type(error).__name__}: {screen.one_line(error)}"
             self.findings.append(Finding("error", about, text, "providerhub --debug plugins may show more"))
 

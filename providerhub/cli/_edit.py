@@ -22,7 +22,7 @@ def put(keys: Sequence[str], value: Any) -> Path:
     named = settings_path(os.environ)
     if named is None:
         raise click.ClickException("this user has no configuration folder; name a file with PROVIDERHUB_CONFIG")
-    path = Path(named).resolve()  # a link stays one
+    path = Path(named).resolve()  # a link stays a link
     if path.exists() and not path.is_file():
         raise click.ClickException(f"{path} is not a file, so nothing can be saved in it; name another with PROVIDERHUB_CONFIG")
     _check(path, "correct it first")

@@ -95,7 +95,7 @@ def remove(*, provider: str, as_json: bool) -> None:
     if isinstance(source, FileKey) and source.path == str(path):
         path.unlink(missing_ok=True)
     elif source == KeyringKey(SERVICE, provider):
-        with suppress(Exception):  # it may be gone already
+        with suppress(Exception):  # the entry may be gone already
             import keyring  # an extra
 
             keyring.delete_password(SERVICE, provider)

@@ -15,7 +15,7 @@ from providerhub.cli import _edit as edit
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 
-_MOST = 4  # that a row names of models or of vendors; `providerhub models`, `plugins -v` and --json show all
+_MOST = 4  # the most models or vendors in a row; `providerhub models`, `plugins -v` and --json show all
 _UNLISTED = "not listed yet; `providerhub models --refresh` asks the service"
 _FIELDS = ("name", "plugin", "distribution", "version", "state", "reason")
 _CANDIDATE = attrs.filters.include("provider", "model", "match", "context_window")
@@ -231,7 +231,7 @@ def _model_row(record: dict[str, Any], with_state: bool) -> tuple[str, ...]:  # 
     if "stands_for" in record:
         return record["model"], "alias", "", "", record["source"], f"stands for {', '.join(record['stands_for'])}", *state
     known = {name.removeprefix("json_"): record[name] for name in CAPABILITIES}
-    can = ", ".join(name for name, can in known.items() if can and name != "stream")  # nearly all do
+    can = ", ".join(name for name, can in known.items() if can and name != "stream")  # nearly all models stream
     cannot = ", ".join(name for name, can in known.items() if can is False)
     names = [f"also {', '.join(record['aliases'])}"] if record["aliases"] else []
     window, prices = record["context_window"], [record[name] for name in _PRICES[:2]]

@@ -32,7 +32,7 @@ def locked(path: Path) -> Iterator[None]:
         with contextlib.ExitStack() as closed, path.open("ab") as file:
             try:
                 _take(file.fileno())
-            except (BlockingIOError, PermissionError):  # from flock, from msvcrt
+            except (BlockingIOError, PermissionError):  # raised by flock and by msvcrt
                 raise HeldError from None
             try:
                 is_there = os.path.samestat(os.fstat(file.fileno()), path.stat())
@@ -40,7 +40,7 @@ def locked(path: Path) -> Iterator[None]:
                 is_there = False
             if not is_there:  # the last holder removed the file after it was opened here
                 continue
-            if sys.platform == "win32":  # an open file cannot be removed there
+            if sys.platform == "win32":  # Windows cannot remove an open file
                 closed.callback(_remove, path)
             try:
                 yield

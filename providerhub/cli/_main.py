@@ -10,7 +10,7 @@ import sys
 from importlib.util import find_spec
 
 NEEDED = ("click", "rich")
-_GARBAGE = 200_000  # new objects between two collections: a conversation or a batch reaches it, a start does not
+_GARBAGE = 200_000  # new objects between two collections: a start makes fewer; a conversation or a batch makes more
 
 
 def main() -> None:
@@ -20,14 +20,14 @@ def main() -> None:
         SystemExit: Always. The code is 0 for success, 1 for failure, 2 for wrong usage, 130 for Ctrl-C, 143 for a batch that
             SIGTERM ended.
     """
-    # Imports make tens of thousands of objects that stay. Collecting them again and again only slows the start.
+    # Imports make tens of thousands of objects that stay. Repeated collections of these would only slow the start.
     gc.set_threshold(_GARBAGE)
     _open_closed()
     os.environ.setdefault("PROVIDERHUB_PROGRAM", "providerhub")  # for hook plugins, also those in the processes of a batch
     if any(find_spec(name) is None for name in NEEDED):
         sys.stderr.write('providerhub\'s command line needs: pip install "providerhub[cli]"\n')
         raise SystemExit(1)
-    from providerhub.cli._app import app  # behind the lines above, which it needs
+    from providerhub.cli._app import app  # after the lines above, since the import needs them
 
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         # UTF-8 in pipes and files in every locale. A terminal keeps its encoding; "?" stands for characters that it lacks.
@@ -58,7 +58,7 @@ def _open_closed() -> None:
 
 
 def _let_go() -> None:
-    """Flush the output now. If the reader has gone, the interpreter would otherwise print a message at its end."""
+    """Flush the output now. Otherwise the interpreter prints a message at its end if the reader has gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

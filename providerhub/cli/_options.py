@@ -20,7 +20,7 @@ def model_names(_ctx: click.Context, _parameter: click.Parameter, incomplete: st
         with Hub() as hub:
             declared = [model for view in hub.instances() for model in view.models]
             known = {name for model in declared for name in (model.name, *model.aliases)} | set(hub.settings.aliases)
-    except ProviderHubError:  # a wrong setting must not put an error into the command line
+    except ProviderHubError:  # a wrong setting must not print an error into the command line
         return []
     return sorted(name for name in known if name.startswith(incomplete) and not name.endswith("*"))
 

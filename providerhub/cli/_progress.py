@@ -42,5 +42,5 @@ class Bar(Progress):
 
     def stop(self) -> None:
         """Restore the terminal."""
-        if not self.disable:  # rich writes an empty line otherwise
+        if not self.disable:  # otherwise rich would write an empty line
             super().stop()

@@ -198,7 +198,7 @@ def record(value: Completion | Route, *, media: bool = False) -> dict[str, Any]:
     """
     found = attrs.asdict(value, value_serializer=_plain)
     if isinstance(value, Completion):
-        del found["turn"], found["parsed"]  # in the message, and an object of any class whose text is the answer's
+        del found["turn"], found["parsed"]  # the message has the turn, and the text of the answer has the parsed object
         found["message"] = value.message
         for medium in () if media else found["media"]:
             medium["bytes"] = len(medium.pop("base64")) * 3 // 4

@@ -74,7 +74,7 @@ def _general(settings: Settings) -> Iterator[Row]:
             continue  # the phases of the timeout, the aliases and the proxies have rows of their own
         value: Any = settings
         for part in key.path.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else getattr(value, part)  # plugins read some tables
+            value = value.get(part) if isinstance(value, Mapping) else getattr(value, part)  # plugins' tables are mappings
         whole = key.path.partition(".")[0] if key.path == "timeout.total" else key.path
         shown = ("set" if value else "not set") if key.kind == "key" or isinstance(value, Secret) else _json(_masked(value))
         yield Row(key.path, shown, settings.origins.get(key.path) or settings.origins.get(whole, DEFAULT))

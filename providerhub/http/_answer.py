@@ -41,9 +41,9 @@ class BaseAnswer:
         self._timer = timer
         self._unsubscribe: Callable[[], object] | None = unsubscribe
         self._limit = limit
-        self._is_head = not stream  # the first byte of a whole answer has yet to come
+        self._is_head = not stream  # whether the first byte of a whole answer is still missing
         self._size = 0
-        self._complete = False  # the body was read to its end
+        self._complete = False  # whether the body was read to its end
         self._response = Response()
         self.log: ExchangeLog | None = None
         self.status = 0
@@ -139,7 +139,7 @@ class BaseAnswer:
             raise ProtocolError(f"the answer is larger than {self._limit} bytes")
         if self._is_head and found.strip(BLANK):
             self._is_head = not self._timer.token()
-        # While the caller holds what is returned, only the total timeout runs.
+        # While the caller works on the returned bytes, only the total timeout runs.
         self._timer.deadline = self._call.deadline + self._timer.offset
         return found
 
@@ -206,7 +206,7 @@ class Answer(BaseAnswer):
     def _reads(self) -> Iterator[bytes]:
         call, timer, active, response = self._call, self._timer, self._active, self._response
         process, sock, body, before = WATCHDOG.process, active.sock, self._body, self._before_read
-        # The timer holds all timeouts; a timeout of the socket's own would cost another system call for each read.
+        # The timer applies all timeouts. A timeout of the socket itself would cost another system call for each read.
         self._set_socket_timeout(None)
         while not response.ended:
             before()
@@ -258,7 +258,7 @@ class Answer(BaseAnswer):
             self._complete = True
 
     def _explained(self, error: Exception) -> Exception:
-        # The socket's own timeout was faster; its text does not name the phase.
+        # The timeout of the socket came first, and its text does not name the phase.
         return self._timer.error() if isinstance(error, TimeoutError) else super()._explained(error)
 
     def close(self) -> None:
@@ -270,7 +270,7 @@ class Answer(BaseAnswer):
         if release is None or not (self._is_usable() and active.is_whole):
             active.close()
             release = None
-        # A thread that aborts this call from now on must not abort the next call on the same connection.
+        # If a thread aborts this call later, it must not abort the next call on the same connection.
         sock, active.sock = active.sock, None
         if release is not None:
             release(sock)

@@ -40,9 +40,9 @@ class AnswerTimer(Timer):
         if self._lingers:
             return True
         if piece is None and not self._stream:
-            call.idles = True  # the first byte of a whole answer; there is no content yet, and another provider may be faster
+            call.idles = True  # the first byte of a whole answer is not content: another provider may still be faster
         if not (call.idles or call.came(piece)):
-            if call.content_at is not None:  # reasoning has come: no timeout holds until the answer itself begins
+            if call.content_at is not None:  # reasoning has come: no token timeout until the answer itself begins
                 self.token_due = call.deadline
             return False
         self.byte_idle = call.timeout.byte_idle
@@ -98,11 +98,11 @@ class AnswerTimer(Timer):
         return ProviderTimeoutError(said)
 
     def _token_deadline(self) -> float:
-        if self._lingers or not self._call.idles:  # of an answer that has not begun, the caller holds nothing up
+        if self._lingers or not self._call.idles:  # before the answer begins, the caller cannot delay it
             return self.token_due
         return min(self._extended(self.token_due, self._token_idle), self._call.deadline)
 
     def _extended(self, due: float, idle: float) -> float:
-        """An idle timeout counts from the start of the caller's wait, since a thread may read ahead of a slow caller."""
+        """Count an idle timeout from the start of the caller's wait, since a thread may read ahead of a slow caller."""
         call = self._call
         return due if due == math.inf else max(due, min(call.waiting_since, call.clock()) + idle)

@@ -27,7 +27,7 @@ class LoopTimer(AnswerTimer):
 
     def fire(self) -> None:
         """Call the callback as soon as the event loop runs."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everything in it
+        with contextlib.suppress(RuntimeError):  # the loop is closed, with all its tasks
             self._loop.call_soon_threadsafe(self._fired)
 
     def _fired(self) -> None:
@@ -35,7 +35,7 @@ class LoopTimer(AnswerTimer):
 
 
 def _nothing() -> None:
-    """Take the place of a callback before and after the reading."""
+    """Serve as the callback before and after the reading."""
 
 
 class AsyncAnswer(BaseAnswer):

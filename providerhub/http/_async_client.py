@@ -70,12 +70,12 @@ class AsyncHttpClient(Client):
             async with timeout(max(call.remaining(call.timeout.connect), 0.001)) as phase:
 
                 def expire() -> None:
-                    with contextlib.suppress(RuntimeError):  # it expires already
+                    with contextlib.suppress(RuntimeError):  # the timeout has already expired
                         phase.reschedule(0.0)
 
                 timer.callback = expire
                 is_secure = origin.startswith("https:") or (proxy or "").startswith("https:")
-                # Reading the certificates would hold the loop up.
+                # Reading the certificates here would block the loop.
                 tls = (self._tls or await aworked(Blocking(self._secure), call)) if is_secure else None
                 return await session.open(origin, proxy, tls)
         except TimeoutError:
@@ -111,7 +111,7 @@ class AsyncHttpClient(Client):
 
     async def _session(self, loop: AbstractEventLoop) -> Session:
         found = self._sessions.get(loop)
-        if found is None or found.is_lost or found.is_closed:  # a loop may close its generators and run again
+        if found is None or found.is_lost or found.is_closed:  # a loop may run again after it has closed its generators
             drop_lost()
             found = self._sessions[loop] = Session(loop)
             await anext(found.keeper)

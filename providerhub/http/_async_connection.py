@@ -143,7 +143,7 @@ class Opener:
         connection.transport = await self._loop.start_tls(connection.transport, protocol, tls, server_hostname=host)
 
     async def _addresses(self, host: str, port: int) -> list[Address]:
-        """Look a host up. In the loop's own threads a look-up that hangs would hold up their other work, and the loop's end."""
+        """Look a host up, outside the loop's own threads: a look-up that hangs would delay their work and the loop's end."""
         if is_numeric(host):
             return looked_up(host.encode(), port)
         running = self._lookups.get((host, port))
@@ -179,7 +179,7 @@ class Opener:
                         break
                 if winner is not None:
                     return winner.result()
-            raise tasks[-1].exception() or OSError("no address")  # always a failure
+            raise tasks[-1].exception() or OSError("no address")  # each task has failed
         finally:
             for task in tasks:
                 if task is not winner:

@@ -124,7 +124,7 @@ class Client:
         self._tls: Any = None
         self._addresses: dict[str, Address] = {}
         self._headers: dict[str, str] = {}
-        self._headers_of: object = self  # of no wire
+        self._headers_of: object = self  # no wire yet
         self._origin = _origin(self._url)
         self._log = None if config.wire_log is None else opened(config.wire_log, config.name)
         self._begin()
@@ -262,7 +262,7 @@ class Client:
 
     @contextlib.contextmanager
     def _opening(self, answer: BaseAnswer) -> Iterator[None]:
-        """Close an answer that fails before its headers are accepted, and raise the error of what its transport raised."""
+        """Close an answer that fails before its headers are accepted, and raise the error for the transport's exception."""
         try:
             yield
         except Exception as error:
@@ -329,7 +329,7 @@ class Client:
         given: Any = self.wire.secrets or ()
         own = (given,) if isinstance(given, str | Secret) else given
         for secret in (self._key, *own, *options, *(text for text in fetched if isinstance(text, str))):
-            with contextlib.suppress(ConfigurationError):  # a secret that cannot be read was not sent
+            with contextlib.suppress(ConfigurationError):  # an unreadable secret was not sent
                 text = secret.reveal().strip() if isinstance(secret, Secret) else str(secret or "")
                 if text:
                     yield text

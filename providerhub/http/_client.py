@@ -47,7 +47,7 @@ class HttpClient(Client):
     def _begin(self) -> None:
         self._lock = renewed_at_fork(threading.Lock())
         self._kept = _Kept()
-        # Not `__del__`: the garbage collector may come to the sockets first, which then warn that they were not closed.
+        # Not `__del__`: the garbage collector may first end the sockets, which would then warn that they were not closed.
         weakref.finalize(self, self._kept.close)
         self._pid, self._cleaned = 0, time.monotonic()
 
@@ -132,7 +132,7 @@ class HttpClient(Client):
         if self._pid != pid:
             with self._lock:
                 if self._pid != pid:
-                    # A forked child leaves the parent's sockets alone: two processes on one connection would mix their answers.
+                    # A forked child does not use the parent's sockets: two processes on one connection would mix their answers.
                     self.close()
                     self._pid = pid
         return self._kept.idle
@@ -144,7 +144,7 @@ class HttpClient(Client):
             return
         now = time.monotonic()
         connections.append((sock, now))
-        if idle is not self._kept.idle:  # closed meanwhile; looked at afterwards, so that no `close` falls in between
+        if idle is not self._kept.idle:  # the client was closed; checked last, so that no `close` comes in between
             _close_all(idle)
         elif now - self._cleaned > IDLE_LIMIT:
             self._cleaned = now

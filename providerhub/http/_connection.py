@@ -60,8 +60,8 @@ class ActiveConnection:
         sock = self.sock
         # A forked child shares the socket: a shutdown there would end the parent's call.
         if sock is not None and self._pid == os.getpid():
-            # TLS's own `shutdown` first forgets that there is TLS: another thread would go on sending in clear text. TLS within
-            # TLS, through a proxy, has no `shutdown`.
+            # The `shutdown` of a TLS socket first drops TLS, so another thread would go on sending in clear text. TLS within TLS,
+            # through a proxy, has no `shutdown`.
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
 
@@ -86,7 +86,7 @@ class ActiveConnection:
         first = urlsplit(proxy or origin)
         place = place_of(first)
         timer = self.timer if proxy or first.scheme == "https" else None
-        if timer is not None:  # a timeout of the socket holds for a single read of a proxy's answer or of the handshake
+        if timer is not None:  # the timeout of a socket is for a single read, not for a proxy's answer or the handshake
             timer.connecting(self.connect_deadline)
         try:
             self._race(*place)
@@ -126,7 +126,7 @@ class ActiveConnection:
         self.sock.getpeername()  # if the connection is broken, some Pythons leave the socket of TLS open
         # The thread that aborts needs the socket of TLS before the handshake.
         self.use(context.wrap_socket(self.sock, server_hostname=host, do_handshake_on_connect=False)).do_handshake()
-        if self.aborted:  # a socket that was shut down before the handshake looks like a socket that needs no handshake
+        if self.aborted:  # on a socket that was shut down, `do_handshake` does nothing
             raise OSError(_ABORTED)
 
     def _tunnel(self, request: bytes) -> None:
@@ -181,7 +181,7 @@ def _written(sock: Any, data: bytes) -> tuple[bytes, bool]:
 
     A service may refuse a request after its head and read no more (RFC 9112, section 9.3). So a refusal ends the writing.
     """
-    if len(data) <= _AT_ONCE or not isinstance(sock, socket.socket):  # TLS in TLS, through a proxy, is none
+    if len(data) <= _AT_ONCE or not isinstance(sock, socket.socket):  # TLS in TLS is not a `socket`
         sock.sendall(data)
         return b"", True
     from ssl import SSLWantReadError, SSLWantWriteError  # slow to import; a large request pays for it
@@ -193,7 +193,7 @@ def _written(sock: Any, data: bytes) -> tuple[bytes, bool]:
         selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
         while left:
             for _, events in selector.select():
-                with contextlib.suppress(BlockingIOError, SSLWantReadError, SSLWantWriteError):  # a message of TLS itself
+                with contextlib.suppress(BlockingIOError, SSLWantReadError, SSLWantWriteError):  # a message of TLS comes first
                     if events & selectors.EVENT_READ:
                         came = sock.recv(READ_SIZE)
                         early += came

@@ -41,7 +41,7 @@ def checked_certificate(config: ProviderConfig) -> tuple[str, str] | None:
                 is_locked = "ENCRYPTED" in opened.read()
         except OSError as error:
             raise _flaw(config, f"{setting} {file} cannot be read ({error.strerror}); set it to a PEM file") from error
-        if is_locked:  # OpenSSL would ask for the password at the terminal, and wait
+        if is_locked:  # OpenSSL would wait for a password at the terminal
             raise _flaw(config, f"{setting} {file} is encrypted; set it to a file without a password")
     return files["client_cert"], files["client_key"]
 

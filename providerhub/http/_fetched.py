@@ -60,7 +60,7 @@ class Fetched(Generic[Found]):
 
     def _at_fork_reinit(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: list[Future[None]] | None = None  # the calls that wait for the one that fetches; `None` without one
+        self._waiting: list[Future[None]] | None = None  # the calls that wait for the fetching call; `None` if no call fetches
 
     def get(self, call: CallContext | None = None) -> Generator[Order, Any, Found]:
         """Return the value; fetch it first if necessary: `token = yield from self.token.get(call)`.
@@ -94,7 +94,7 @@ class Fetched(Generic[Found]):
         self._held = None
 
     def _forget(self, held: _Held) -> None:
-        if self._held is held:  # not one that another call has fetched meanwhile
+        if self._held is held:  # keep a newer value of another call
             self._held = None
 
     def _place(self, known: _Held | None) -> Future[None] | None:
@@ -129,13 +129,13 @@ class Fetched(Generic[Found]):
             self.values = (value, *self.values[:_KEPT])
             held = self._held = _Held(value, math.inf if seconds is None else time.monotonic() + seconds)
         except Exception as error:
-            if call is None or (not call.cancelled and call.remaining()):  # the others may have more time
+            if call is None or (not call.cancelled and call.remaining()):  # the error is not this call's cancellation or timeout
                 failure = error
             raise
         finally:
             with self._lock:
                 waiting, self._waiting = self._waiting or (), None
             for mine in waiting:
-                with suppress(InvalidStateError):  # its call did not wait so long
+                with suppress(InvalidStateError):  # the waiting call has ended
                     mine.set_result(None) if failure is None else mine.set_exception(copy.copy(failure))
         return held

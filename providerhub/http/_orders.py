@@ -114,7 +114,7 @@ def _started(order: Blocking) -> Future[Any]:
     in_context = copy_context().run
 
     def run() -> None:
-        with suppress(InvalidStateError):  # the call did not wait so long
+        with suppress(InvalidStateError):  # the call has ended
             try:
                 future.set_result(in_context(order.work))
             except Exception as error:
@@ -133,7 +133,7 @@ def worked(order: Blocking, call: CallContext) -> Any:
     try:
         return future.result(call.remaining())
     except (TimeoutError, CancelledError) as error:
-        if future.done() and not future.cancelled():  # the work raised it
+        if future.done() and not future.cancelled():  # the work itself raised the error
             raise
         raise _unfinished(call) from error
     finally:

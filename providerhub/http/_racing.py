@@ -54,7 +54,7 @@ class Lookup(PromptThread):
     def _look_up(self) -> None:
         try:
             self._found = looked_up(*self._place)
-        except Exception as error:  # a name may also be one that no encoding knows
+        except Exception as error:  # also `UnicodeError`, for a name that cannot be encoded
             self.error = error
         _lookups.pop(self._place, None)
         self.done.set()
@@ -78,7 +78,7 @@ _lookups: dict[tuple[str, int], Lookup] = {}
 """The running look-ups. So a silent name server blocks one thread for each host, not one for each call."""
 
 if hasattr(os, "register_at_fork"):  # absent on Windows
-    os.register_at_fork(after_in_child=_lookups.clear)  # their threads run in the parent only
+    os.register_at_fork(after_in_child=_lookups.clear)  # their threads do not run in the child
 
 
 def addresses_of(host: str, port: int, deadline: float, aborted: Callable[[], bool]) -> list[Address]:
@@ -87,7 +87,7 @@ def addresses_of(host: str, port: int, deadline: float, aborted: Callable[[], bo
     The families of the addresses take turns; empty after the deadline. Raises `OSError` for an unknown host.
     """
     if is_numeric(host):
-        return looked_up(host.encode(), port)  # as bytes: for a text, Python imports the codec of names
+        return looked_up(host.encode(), port)  # as bytes: for a text, Python would import the codec for names
     running = lookup_of(host, port)
     while not running.done.wait(max(0.0, min(_LOOK, deadline - time.monotonic()))):
         if aborted() or time.monotonic() >= deadline:
@@ -132,7 +132,7 @@ class Race:
 
     def __init__(self, options: list[tuple[int, int, int]]) -> None:
         self._options = options
-        # `poll` needs no descriptor of its own, and knows descriptors of any number.
+        # `poll` uses no file descriptor, and accepts descriptors of any number.
         self._selector = selectors.PollSelector() if hasattr(selectors, "PollSelector") else selectors.SelectSelector()
         self.failure: OSError | None = None
 
@@ -153,7 +153,7 @@ class Race:
             else:
                 failed = self.failure
                 winner = self._ready(min(_LOOK, deadline - now, following - now))
-                following = following if self.failure is failed else now  # the turn of one that failed is over
+                following = following if self.failure is failed else now  # after a failure, try the next address at once
             if winner is not None:
                 return winner
         return None
@@ -167,7 +167,7 @@ class Race:
         self._selector.close()
 
     def _begun(self, entry: Address) -> socket.socket | None:
-        """Begin to connect. Return the socket if it is connected at once, as on loopback."""
+        """Begin to connect. Return the socket if it connects at once, as on loopback."""
         sock = None
         try:
             sock = socket.socket(*entry[:3])

@@ -82,14 +82,14 @@ class Response:
         self.headers: Mapping[str, str] = {}
         self.ready = self.ended = self.surplus = self.will_close = False
         self._body: Callable[[bytes], bytes] = self._counted
-        self._held = b""  # bytes that wait for those behind them
-        self._left = 0  # bytes of the body, or of the current chunk, that have not come yet
+        self._held = b""  # bytes that wait for the bytes after them
+        self._left = 0  # the missing bytes of the body or the current chunk
         self._trailers: bytearray | None = None
         self._broken: ProtocolError | None = None
-        self._coding = ""  # that packs the body; empty for none
+        self._coding = ""  # the coding that packs the body; empty for none
         self._inflater: Any = None
-        self._tail = b""  # of a packed body, the part that waits for the next call
-        self._is_over = False  # the packed body has come to its end
+        self._tail = b""  # the part of a packed body that waits for the next call
+        self._is_over = False  # whether the packed body has ended
 
     def feed(self, data: bytes = b"") -> bytes:
         """Take the next bytes; none while `ready`. Return those of the body that have come, which follow a complete head."""
@@ -136,7 +136,7 @@ class Response:
         length, coding, connection = get("content-length"), get("transfer-encoding"), get("connection", "").lower()
         self.will_close = "close" in connection or status == 101
         self.will_close = self.will_close or (is_old and "keep-alive" not in connection)
-        if self._method == "CONNECT" and 200 <= status < 300:  # a tunnel follows, so the fields say nothing
+        if self._method == "CONNECT" and 200 <= status < 300:  # a tunnel follows, so the fields do not matter
             self.ended = True
             return
         if coding is not None and coding.lower() not in {"chunked", "identity"}:
@@ -147,7 +147,7 @@ class Response:
         elif coding is not None and coding.lower() == "chunked":
             # An additional length may be an attempt to smuggle in another answer (RFC 9112, section 6.1).
             self.will_close = self.will_close or length is not None
-            # A size line begins with the line break that ends the chunk before it; this one stands before the first chunk.
+            # A size line begins with the line break of the chunk before it. This is the line break before the first chunk.
             self._body, self._held = self._unframed, b"\r\n"
         elif length is not None:
             self._left = _checked_length(length)
@@ -155,7 +155,7 @@ class Response:
         else:
             self._body, self.will_close = _until_closed, True
         packing = get("content-encoding", "").lower()
-        # Although the request asked for none. Some servers name an alphabet in its place.
+        # Some servers compress although the request asked for no compression. Others name a character set here.
         if not self.ended and not _PACKED.isdisjoint(part.strip() for part in packing.split(",")):
             self._coding = packing
 
@@ -192,7 +192,7 @@ class Response:
                     break
                 left = _size(data[at + 2 : line_end])
             except ProtocolError as error:
-                # Return the chunks before the broken one first; the next call raises.
+                # First return the chunks before the broken chunk; the next call raises.
                 self._broken, self.ready = error, True
                 break
             at = line_end + 2
@@ -213,7 +213,7 @@ class Response:
             raise ProtocolError(f"the trailer is longer than {MAX_TRAILERS} bytes")
 
     def _unpacked(self, data: bytes) -> bytes:
-        """Return the next bytes of a packed body, a limited number at once; it may need several calls for one read."""
+        """Return a limited number of the next bytes of a packed body. One read may need several calls."""
         packed = self._tail or self._body(data)
         self._is_over = self._is_over or self.ended
         found = self._inflated(packed) if packed else b""
@@ -222,18 +222,18 @@ class Response:
         return found
 
     def _inflated(self, data: bytes) -> bytes:
-        if self._coding not in {"gzip", "x-gzip", "deflate"}:  # told with the body, since the status of a refusal says more
+        if self._coding not in {"gzip", "x-gzip", "deflate"}:  # not raised at the head: a refusal's status says more
             fix = "make the service, or the proxy in front of it, send plain answers or gzip"
             raise ProtocolError(f"the answer has the Content-Encoding {self._coding[:50]!r}, which no request asks for; {fix}")
         if self._inflater is None:
-            # Of gzip; else of zlib, or without a head, as some servers understand "deflate".
+            # gzip; or zlib; or deflate without a head, which some servers send for "deflate".
             self._inflater = zlib.decompressobj(31 if self._coding != "deflate" else 15 if data[0] & 15 == zlib.DEFLATED else -15)
         try:
             found: bytes = self._inflater.decompress(data, UNPACKED_AT_ONCE)
         except zlib.error as error:
             raise ProtocolError(UNPACKED) from error
         self._tail = self._inflater.unconsumed_tail
-        if self._inflater.eof and self._inflater.unused_data.startswith(b"\x1f\x8b"):  # another part of gzip follows
+        if self._inflater.eof and self._inflater.unused_data.startswith(b"\x1f\x8b"):  # another gzip part follows
             self._tail, self._inflater = self._inflater.unused_data, None
         return found
 
@@ -243,7 +243,7 @@ def _until_closed(data: bytes) -> bytes:
 
 
 def _fields(lines: Iterable[str]) -> list[list[str]]:
-    """Return the names and values of a head. A line that begins with white space goes on with the one before it."""
+    """Return the names and values of a head. A line that begins with white space continues the line before it."""
     fields: list[list[str]] = []
     for line in lines:
         name, colon, value = line.rstrip("\r").partition(":")
@@ -265,7 +265,7 @@ def _checked_length(value: str) -> int:
 
 
 def _checked_start(data: bytes) -> bytes:
-    """Return bytes that may begin a size line; raise `ProtocolError` for others."""
+    """Return the bytes if they may begin a size line, else raise `ProtocolError`."""
     if not b"\r\n".startswith(data[:2]) or len(data) > MAX_SIZE_LINE:
         raise ProtocolError(f"a chunk of the answer is followed by {data[:20]!r}")
     return data

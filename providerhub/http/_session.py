@@ -109,7 +109,7 @@ class Session:
             transport = connection.transport
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 transport.abort()
-            # Under TLS, the socket belongs to another transport. Those of uvloop end with their loop, and have no such step.
+            # With TLS, another transport has the socket. Transports of uvloop end with their loop, without this step.
             base = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
             lost = getattr(base, "_call_connection_lost", None)
             with contextlib.suppress(Exception):
@@ -147,7 +147,7 @@ class Session:
         for connection in tuple(self._connections):
             self.discard(connection)
         _open.discard(self)
-        await sleep(0)  # in which the transports end
+        await sleep(0)  # the transports end during this step of the loop
 
     async def _kept(self) -> AsyncGenerator[None, None]:
         """Keep the session until the loop ends.

@@ -34,7 +34,7 @@ def __getattr__(name: str) -> object:
     if name not in _KIT_NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        kit = _import_module(_KIT)  # by name: the kit is a distribution above the core
+        kit = _import_module(_KIT)  # by name: the kit is a distribution that depends on the core
     except ModuleNotFoundError as error:
         if error.name != _KIT:
             raise

@@ -398,7 +398,7 @@ def fake_hub(*providers: FakeProvider, settings: Settings | None = None, clock: 
 
 
 def _parts(record: FakeCall) -> Iterable[Any]:
-    """The parts of an answer."""
+    """The parts of a scripted answer."""
     answer = record.answer
     while callable(answer):
         answer = answer(record.request)
@@ -417,8 +417,8 @@ def _patience(record: FakeCall, *, content: bool) -> float:
 
 
 def _fresh(error: BaseException) -> BaseException:
-    """A copy, so that each call writes its route into an error of its own; the error itself when it cannot be copied."""
+    """Return a copy, so that each call writes its route into its own error; the error itself if it cannot be copied."""
     try:
         return copy.copy(error)
-    except Exception:  # an exception class may ask for any arguments
+    except Exception:  # an exception class may require any arguments
         return error

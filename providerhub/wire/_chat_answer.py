@@ -135,7 +135,7 @@ class ChatAnswer:
         return turn
 
     def _refuse_another(self, name: Any, delta: Any) -> None:
-        """Refuse a second answer in one stream. It has another identifier and a role, which the first answer did not repeat."""
+        """Refuse a second answer in one stream. It has another identifier, and again a role."""
         delta = delta if isinstance(delta, dict) else {}
         role = delta.get("role")
         if role and self.goes_on and name and name != self.name:
@@ -150,7 +150,7 @@ class ChatAnswer:
             if key in TOP or value is None or value == "" or (key in known and (known[key] == value or key in _ONCE)):
                 continue
             name = IDENTITY.get(key)
-            if name is not None and value:  # Azure's first chunk was created at the time 0
+            if name is not None and value:  # not the time 0 in Azure's first chunk
                 known[key] = value
                 yield Detail(name, str(value) if key in _TEXTS else value)
             elif name is None and says(value):
@@ -211,7 +211,7 @@ class ChatAnswer:
         if word in _FAILURES:
             raise error_from_status(200, {}, {"message": f"the model gave no valid answer (finish reason {said!r})"})
         reason = (_REASONS[word] or word) if word in _REASONS else said
-        if len(self.calls) and reason == "stop":  # one word for one thing, since the loops of callers branch on it
+        if len(self.calls) and reason == "stop":  # services use both words, and the loops of callers branch on this one
             reason = "tool_calls"
         if reason != self._finish:
             self._finish = reason
@@ -260,7 +260,7 @@ class ChatAnswer:
             raise shape_error("tool_calls", called)
         for entry in called:
             yield from self.calls.pieces(entry, self._halves.text, whole=self._whole)
-        if message.get("function_call") and not called:  # the older form, of one call only
+        if message.get("function_call") and not called:  # the older form, with a single call
             yield from self.calls.pieces({"index": 0, "function": message["function_call"]}, self._halves.text, whole=self._whole)
         if not MESSAGE.issuperset(message) or isinstance(message.get("reasoning"), dict):
             speaks, thinks = not message.get("content"), not any(map(message.get, REASONING))
@@ -278,7 +278,7 @@ class ChatAnswer:
             for said in filter(None, map(detail_of, value)):
                 yield from self._reasoning(said)
         if key == "context" and isinstance(value, dict) and isinstance(value.get("citations"), list):
-            self._add(self._sources, "citations", value["citations"])  # Azure's, of the caller's own data
+            self._add(self._sources, "citations", value["citations"])  # Azure's citations of the caller's own data
         if key in _RETURNED:
             join = blocks_joined if isinstance(value, list) else joined
             self._turn[key] = join(self._turn[key], value) if key in self._turn else value
@@ -293,7 +293,7 @@ class ChatAnswer:
         if self._sound is None or audio.get("id"):
             self._sound = str(audio.get("id") or "")
         if self._sound:
-            # The service identifies its audio by the identifier, and accepts no text with it.
+            # In the next request, the identifier stands for the audio, and no text may stand beside it.
             self._turn.update(audio={"id": self._sound}, content=None)
         transcript, data = audio.get("transcript"), audio.get("data")
         if transcript and isinstance(transcript, str) and speaks and (text := self._halves.text("text", transcript)):
@@ -305,7 +305,7 @@ class ChatAnswer:
             self._beside["audio"] = {**self._beside.get("audio", {}), **rest}
 
     def _parts(self, content: Any) -> Iterator[Piece]:
-        if isinstance(content, dict):  # Cloudflare parses the answer to a request for JSON
+        if isinstance(content, dict):  # for a request for JSON, Cloudflare sends the parsed answer
             content = [json.dumps(content, ensure_ascii=False)]
         if not isinstance(content, list):
             raise shape_error("content", content)

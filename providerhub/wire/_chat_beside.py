@@ -118,7 +118,7 @@ def usage_of(said: Mapping[str, Any]) -> Usage:
         if name is not None and type(value) is int and not counts.get(name):
             counts[name] = value
     thought, total, written = counts.get("reasoning_tokens"), counts.get("stated_total"), counts.get("output_tokens", 0)
-    # Vercel's total leaves the reasoning of Gemini out, too. A service that estimates it may count a little more than all output.
+    # Vercel's total also leaves out Gemini's reasoning. An estimated count of reasoning may be a little above the whole output.
     if thought and ((total and total == counts.get("input_tokens", 0) + written + thought) or thought > 2 * written > 0):
         counts["output_tokens"] = written + thought
     for place, units in _COSTS.items():

@@ -59,9 +59,9 @@ class ChunkReader:
         self._left = PATIENCE
         self._answer = ChatAnswer()
         self._template: Template | None = None
-        self._reasoning = False  # the template's text is reasoning
-        self._used = False  # the template has matched a chunk
-        self._unused = 0  # templates made since one of them has matched a chunk
+        self._reasoning = False  # whether the template's text is reasoning
+        self._used = False  # whether the template has matched a chunk
+        self._unused = 0  # the number of templates since the last match
 
     def fast(self, payload: bytes) -> Piece | None:
         """Read an ordinary chunk, valid UTF-8, without parsing it: its only piece. `None` if it has to be parsed."""
@@ -99,7 +99,7 @@ class ChunkReader:
         return list(self._answer.end())
 
     def _learn(self, payload: bytes, chunk: dict[str, Any], piece: str | ReasoningDelta) -> None:
-        # Making a template costs as much as parsing. A stream whose chunks all differ should not pay for one on each chunk.
+        # Making a template costs as much as parsing. If all chunks of a stream differ, it should not make a template for each.
         text = piece if isinstance(piece, str) else piece.text
         if self._unused >= MAX_UNUSED or _HALF(text):
             return
@@ -128,7 +128,7 @@ class Template:
         start = self._start
         if not payload.startswith(self._before):
             return None
-        # Each part must stand behind the one before it: in a chunk that is cut short, the same bytes could pass for two parts.
+        # Each part must come after the part before it: in a chunk that was cut, the same bytes could be taken for both parts.
         if self._end:
             at = payload.find(self._after, start)
             padding = at + len(self._after)
@@ -143,7 +143,7 @@ class Template:
             return text
         try:
             found: str = json.loads(f'"{text}"')
-            found.encode()  # half a character, whose other half stands in another chunk, has no encoding
+            found.encode()  # raises for half a character, whose other half is in another chunk
         except ValueError:
             return None
         return found
@@ -157,7 +157,7 @@ class Template:
         found: list[bytes] = []
         for payload in () if self._end else payloads:
             if type(payload) is not bytes or not payload.startswith(before) or not payload.endswith(after, start):
-                break  # an error is a class of its own
+                break  # such as an error, which has its own class
             found.append(payload[start:stop])
         if all(found) and _plain(b"".join(found)):
             return list(map(bytes.decode, found))
@@ -167,7 +167,7 @@ class Template:
 def _learned(payload: bytes, text: str, text_of: Callable[[bytes], bytes | None]) -> Template | None:
     """Make a template of a chunk that gave a text alone; `None` if none can be proved. `text_of` parses such a chunk."""
     raw = text.encode(errors="replace")
-    # If the same text stands elsewhere too, the last place is the text's own: all services write the content last.
+    # If the same text also stands elsewhere, the last place is the content: all services write the content last.
     at = payload.rfind(b'"%b"' % raw) + 1
     before, after = payload[:at], payload[at + len(raw) :]
     if not at or not _plain(raw) or _PROBE in payload or text_of(before + _PROBE + after) != _PROBE:
@@ -182,10 +182,10 @@ def _learned(payload: bytes, text: str, text_of: Callable[[bytes], bytes | None]
 
 
 def _text_beside(chunk: dict[str, Any], text: str, payload: bytes) -> bytes | None:
-    """Return the text of a payload that differs from a chunk and its text in the text only, and in its padding."""
+    """Return the text of a payload that equals a chunk except for the text and the padding; else `None`."""
     try:
         found = parse(payload)
-        [choice], [other] = found["choices"], chunk["choices"]  # the texts of further choices add up
+        [choice], [other] = found["choices"], chunk["choices"]  # one choice each: the texts of several choices would add up
         delta, of_other = choice["delta"], other["delta"]
     except (LookupError, TypeError, ValueError, ProviderError):
         return None
@@ -198,5 +198,5 @@ def _text_beside(chunk: dict[str, Any], text: str, payload: bytes) -> bytes | No
 
 
 def _plain(raw: bytes) -> bool:
-    """Return whether bytes, valid UTF-8, mean themselves inside a JSON string."""
+    """Return whether bytes of valid UTF-8 stand for themselves inside a JSON string."""
     return b'"' not in raw and b"\\" not in raw and raw.decode().isprintable()

@@ -53,7 +53,7 @@ def prepare_stream() -> None:
     """
     global _decode, _unread  # noqa: PLW0603 -- one parser for the process
     with suppress(ImportError):
-        from msgspec import MsgspecError  # needs the extra `fast`; a `ValueError` since 0.20 only
+        from msgspec import MsgspecError  # in the extra `fast`; its errors are `ValueError` only since 0.20
         from msgspec.json import Decoder
 
         _unread = (*_unread, MsgspecError)

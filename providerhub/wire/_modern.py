@@ -15,7 +15,7 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(.*)", 
 _ROLES = {"developer": "system", "function": "tool"}
 _CALLED = frozenset({"tool", "function"})
 _ADDRESSES = ("url", "file_data", "file_url", "file_id", "data")
-_BEGIN = 24  # characters of base64: the 18 bytes that tell a media type
+_BEGIN = 24  # characters of base64: 18 bytes show the media type
 _TYPES = ("text", "json_object", "json_schema")
 
 

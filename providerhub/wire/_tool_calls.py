@@ -46,7 +46,7 @@ class ToolCalls:
         `joined_text` joins a text of a channel to its held-back part. `whole`: the entry is in a whole answer.
         """
         found = _Entry(entry)
-        if not (found.id or found.name or found.arguments or found.extra):  # some services write every field of the shape
+        if not (found.id or found.name or found.arguments or found.extra):  # an entry with empty fields only
             return
         call = _Call(len(self._calls)) if whole else self._call(found)
         if call.number == len(self._calls):
@@ -71,12 +71,12 @@ class ToolCalls:
     ) -> Iterator[ToolCallDelta]:
         identifier = None if call.id else found.id
         name = None if found.name == call.name else found.name
-        if name and call.name:  # the next piece of the name, or more of it; arguments come behind the whole name
+        if name and call.name:  # the next piece of the name, or a longer name; the arguments come after the whole name
             name = None if call.arguments else name if name.startswith(call.name) else call.name + name
         call.id, call.name = call.id or found.id, name or call.name
         arguments = found.arguments
         if call.held:
-            # Some gateways begin with the empty object, and stream the arguments behind it.
+            # Some gateways first send the empty object, and then stream the arguments.
             call.held, call.arguments = False, []
         elif arguments == "{}" and not call.arguments and not whole and call.type == "function":
             call.held, call.arguments = True, ["{}"]
@@ -99,7 +99,7 @@ class ToolCalls:
             return fresh if other else call
         if found.type == "function" and call.complete:
             if found.arguments == "".join(call.arguments) and (found.id in {None, call.id}) and (found.name in {None, call.name}):
-                found.arguments = ""  # a repeat
+                found.arguments = ""  # a repeated call
             elif found.arguments.lstrip().startswith("{") and (found.name or found.id or not call.held):
                 found.name = found.name or call.name
                 found.id = None if found.id == call.id else found.id
@@ -131,7 +131,7 @@ class _Call:
         self.type = "function"
         self.arguments: list[str] = []
         self.extra: dict[str, Any] = {}
-        self.held = False  # the arguments `{}` have come, and may be a beginning only
+        self.held = False  # whether the arguments `{}` wait, since others may follow
 
     @property
     def complete(self) -> bool:

@@ -118,7 +118,7 @@ def _max_tokens(family: str, version: tuple[int, int]) -> int:
     if (4, 6) <= version < (6, 0):
         return MOST_TOKENS
     if version >= (4, 5):
-        return 64_000  # every model since takes as many, so that a later one will too
+        return 64_000  # each model since then accepts this number, so an unknown later model probably does
     if version >= (3, 7):
         return 32_000 if family == "opus" else 64_000
     return 8192 if version == (3, 5) else 4096
@@ -150,7 +150,7 @@ def think(request: Request, own: Traits, notes: list[str]) -> dict[str, Any]:
         if level != asked:
             notes.append(f"{request.model} takes no number of tokens for its thinking; {asked} became the effort {level!r}")
         effort = "low" if level == "minimal" else level
-        # Newer models would leave the thinking empty.
+        # Without `display`, newer models leave the thinking empty.
         return {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": effort}}
     budget, least = _budget(asked, request.max_tokens), BUDGETS["minimal"]
     most = ((own.max_tokens or budget + 1) if request.max_tokens is None else request.max_tokens) - 1
@@ -163,7 +163,7 @@ def think(request: Request, own: Traits, notes: list[str]) -> dict[str, Any]:
 
 
 def _budget(asked: str | int, max_tokens: int | None) -> int:
-    """Return a number of tokens. That of a level leaves half of `max_tokens` to the answer."""
+    """Return the thinking budget in tokens. The budget of a level leaves half of `max_tokens` to the answer."""
     if isinstance(asked, int):
         return max(asked, BUDGETS["minimal"])
     return min(BUDGETS[asked], max(BUDGETS["minimal"], (max_tokens or 2 * BUDGETS[asked]) // 2))

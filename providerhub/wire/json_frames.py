@@ -66,7 +66,7 @@ class LineDecoder(Framing):
         try:
             json.loads(line.decode(errors="replace"))
         except (ValueError, RecursionError):
-            # A line that is broken has another object after it, an object on several lines has its fields.
+            # After a broken line, another object follows. In an object on several lines, a field follows.
             return not rest.startswith(b"{") if rest else None
         return False
 
@@ -109,9 +109,9 @@ class ArrayDecoder(Framing):
 
     def __init__(self, *, max_object: int = MAX_LINE) -> None:
         self._max_object = max_object
-        self._partial = bytearray()  # the object under way
-        self._depth = 0  # of open brackets in it
-        self._broken = ""  # why nothing more can be read
+        self._partial = bytearray()  # the incomplete object
+        self._depth = 0  # the number of open brackets in it
+        self._broken = ""  # the reason why nothing more can be read
         self._begun = self._in_string = self._escaped = False
         self.done = False
         self.stray = b""
@@ -156,7 +156,7 @@ class ArrayDecoder(Framing):
         return at + 1
 
     def _inside(self, data: bytes, at: int, frames: list[JsonFrame]) -> int:
-        """Read on in an object; return the index of the first byte that is left."""
+        """Read the rest of an object; return the index of the first byte after it, or of the end."""
         start = at
         if self._escaped:
             self._escaped = False

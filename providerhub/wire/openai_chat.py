@@ -36,7 +36,7 @@ def embeddings(data: Mapping[str, Any]) -> Embeddings:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ProtocolError("the answer is not a list of vectors; check the configured url", excerpt=json.dumps(data)[:2000])
     places = [entry.get("index") for entry in entries]
-    if any(place is not None for place in places):  # some servers number none of them
+    if any(place is not None for place in places):  # some servers give no numbers
         if sorted(map(str, places)) != sorted(map(str, range(len(entries)))):
             msg = f"the vectors have the numbers {str(places)[:200]} in place of 0, 1, 2 and so on, so their texts are unknown"
             raise ProtocolError(msg)

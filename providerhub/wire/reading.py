@@ -115,11 +115,11 @@ class JsonReading(Reading):
             msg = f"{type(self).__qualname__}: frames is {frames!r}; name a class of framing itself, such as LineDecoder"
             raise PluginError(msg)
         self._framing = self.frames()
-        self._begin: bytes | None = b""  # the first bytes, until they decide how to read; then None
+        self._begin: bytes | None = b""  # the first bytes, until they show the form of the answer; then None
         self._whole: bytearray | None = None
         self._object: dict[str, Any] | None = None  # the whole answer, parsed before its end
         self._any_event = self._finished = False
-        self._seen = 0  # frames
+        self._seen = 0  # the number of frames so far
         self._halves = Halves()
 
     def event(self, data: dict[str, Any], name: str) -> Iterable[Piece]:
@@ -229,7 +229,7 @@ class JsonReading(Reading):
             found = self.parsed(raw) if name != "error" else self._of_error(raw)
             self.refuse(found, name)
             pieces = self.event(found, name)
-            if type(pieces) is not GeneratorType:  # most are, and need no look
+            if type(pieces) is not GeneratorType:  # most are generators, and need no check
                 pieces = _pieces(pieces, self.event)
             if held or (_BACKSLASH in raw and _FIRST_HALF(raw)):
                 pieces = self._halves.pieces(pieces)
@@ -241,13 +241,13 @@ class JsonReading(Reading):
 
     def end(self) -> Iterator[Piece]:
         """End the input; see `Reading.end`."""
-        if self._begin and self._begin.strip(BLANK):  # too short to tell
+        if self._begin and self._begin.strip(BLANK):  # too short to show the form
             self._whole = bytearray(self._begin.lstrip(BLANK))
         if self._whole is not None:
             for piece in self._object_pieces():
                 self._finished = self._finished or type(piece) is Finish
                 yield piece
-            if not self._finished and type(self).whole is JsonReading.whole:  # the first frame of a stream that was cut
+            if not self._finished and type(self).whole is JsonReading.whole:  # it may be the first frame of a cut stream
                 msg = (
                     "the answer ended after one object without a reason to finish; if every answer does, check the configured url"
                 )
@@ -260,7 +260,7 @@ class JsonReading(Reading):
                 last = list(self.feed(self._framing.tail))
             except ProtocolError as error:
                 cut = error
-        if not self._finished:  # a last frame without its end does not count, since it may be cut
+        if not self._finished:  # a last frame without its end does not count: it may be cut
             self._check_end(cut)
         yield from last
         yield from self._halves.rest()
@@ -286,7 +286,7 @@ class JsonReading(Reading):
             raise
 
     def _of_error(self, data: bytes) -> dict[str, Any]:
-        """Parse the data of an event `error`, which may be bare words."""
+        """Parse the data of an event `error`. The data may be plain text."""
         try:
             return self.parsed(data)
         except ProtocolError:
@@ -305,7 +305,7 @@ class JsonReading(Reading):
             begin = data.lstrip(BLANK)
             is_whole = self._framing.is_whole(begin) if begin else None
             if is_whole is None:
-                # Of white space alone, the end is enough: a service may send it for minutes, and each read would copy it all.
+                # Of white space, the end is enough: a service may send it for minutes, and each read would copy all of it.
                 self._begin = data if begin else data[-_KEPT_BLANK:]
                 self._parsed_early(begin)
                 return b""
@@ -357,7 +357,7 @@ class JsonReading(Reading):
         elif framing.stray and not self._any_event:
             line = framing.stray
             # An error or a web page is refused at once, not at the connection's end. Any other line may be a field of a later
-            # standard, with events after it. The meaning of a stream must not depend on how its bytes were cut.
+            # standard, with events after it. The result must not depend on the sizes of the reads.
             if line.startswith((b"{", b"[", b"<")) or self.oddity(line):
                 raise self._stray(line)
 
@@ -380,7 +380,7 @@ class JsonReading(Reading):
         return _pieces(self.whole(found), self.event if type(self).whole is JsonReading.whole else self.whole)
 
     def _check_end(self, cut: ProtocolError | None) -> None:
-        """Note that a stream is complete without a reason to finish; raise if it was cut."""
+        """Raise an error if the stream was cut. Accept a complete stream without a finish reason."""
         framing = self._framing
         try:
             left = framing.finish()
@@ -400,7 +400,7 @@ class JsonReading(Reading):
 
 
 def _pieces(found: Iterable[Piece], method: Callable[..., Iterable[Piece]]) -> Iterable[Piece]:
-    """Return the pieces of a method; refuse a text or a mapping, whose letters or keys would count as pieces."""
+    """Return the pieces of a method; refuse a text or a mapping, since its letters or keys would become pieces."""
     if isinstance(found, str | Mapping) or not isinstance(found, Iterable):
         fix = f"yield each piece, or return a list of them{awaited(found)}"
         raise PluginError(f"{method.__qualname__}() returned {type(found).__name__}; {fix}")

@@ -175,7 +175,7 @@ class SSEDecoder(Framing):
         self._head: bytes | None = b""  # the first bytes, while they may begin a byte order mark; then None
         self._skip_lf = False  # the last byte was a CR: a LF that follows belongs to it
         self._partial = bytearray()  # the beginning of a line
-        self._data: bytearray | None = None  # of the current event, before its first line of data
+        self._data: bytearray | None = None  # the data of the current event; `None` before its first line of data
         self._event = b""
         self._id = ""
         self._retry: int | None = None
@@ -193,7 +193,7 @@ class SSEDecoder(Framing):
             SSELimitError: The stream has exceeded a limit, in this call or before.
             RuntimeError: `finish` was called before.
         """
-        # The most frequent case, one ordinary event in a piece of its own, without further calls.
+        # The most frequent case: the piece is one ordinary event. It needs no further calls.
         if self._clean and 0 < (size := len(chunk)) <= self._single_max and size <= self._left:
             # A CR at the end may be half of a CRLF; its LF then counts as one more blank line, which changes nothing.
             lines = chunk.splitlines()
@@ -229,7 +229,7 @@ class SSEDecoder(Framing):
         return _valid(b"\n".join(part for part in (named, (self._data or b"")[:EXCERPT], line) if part)[:EXCERPT])
 
     def _take(self, chunk: bytes, make: _Make) -> list[Any]:
-        """Decode a piece of any size, and keep the error if it breaks a limit. `make` makes what is returned of an event."""
+        """Decode a piece of any size, and keep the error if it breaks a limit. `make` makes the returned value of an event."""
         if self._finished:
             raise RuntimeError("feed() after finish(): make a new decoder for a new stream")
         out: list[Any] = []
@@ -270,7 +270,7 @@ class SSEDecoder(Framing):
 
     def _take_slice(self, piece: bytes, out: list[Any], make: _Make) -> None:
         """Decode a slice: the rest of a begun event by line, then ordinary events at once, then the tail by line."""
-        # The middle of a long line is not searched for blank lines: a search for two bytes costs far more than one for one byte.
+        # The middle of a long line is not searched for blank lines: searching for two bytes costs far more than for one byte.
         if len(piece) >= _SMALL and _LF in piece:
             if not self._idle():
                 begun, blank, piece = piece.partition(b"\n\n")
@@ -294,7 +294,7 @@ class SSEDecoder(Framing):
         for number, payload in enumerate(payloads):
             if not payload or _LF in payload:
                 return False
-            # The mark stands in the last read of most streams, which must not be read line by line for it.
+            # The last read of most streams has the mark, and must not be read line by line because of it.
             if payload[0] != plain and self._ends(payload):
                 del payloads[number:]
                 self._stop(done=True)
@@ -308,7 +308,7 @@ class SSEDecoder(Framing):
     def _by_line(self, piece: bytes, out: list[Any], make: _Make) -> None:
         if not piece or self.done:
             return
-        lines = piece.split(b"\n") if _LF in piece else [piece]  # when nothing is found, `in` is many times as fast
+        lines = piece.split(b"\n") if _LF in piece else [piece]  # if there is no LF, `in` is many times as fast as `split`
         tail = lines.pop()
         if lines and self._partial:
             self._partial += lines[0]
