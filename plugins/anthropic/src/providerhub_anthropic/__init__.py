@@ -11,7 +11,7 @@ __all__ = ["URL", "providerhub_provider"]
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
     """Declare the provider."""
-    from providerhub_anthropic._models import MODELS  # made for the declaration, which an import does not need
+    from providerhub_anthropic._models import MODELS  # not needed at import
 
     return ProviderInfo(
         name="anthropic",

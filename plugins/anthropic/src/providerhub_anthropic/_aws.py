@@ -49,7 +49,7 @@ class EventStream:
 
     def feed_events(self, data: bytes) -> list[JsonFrame]:
         """Take the next bytes of the stream; see `Framing.feed_events`."""
-        if self.stray or (not self._begun and data[:1] > b"\x01"):  # the length of a frame begins with 0 or 1
+        if self.stray or (not self._begun and data[:1] > b"\x01"):  # the first byte of a frame's length is 0 or 1
             self.stray = (self.stray + data)[:_EXCERPT]
             return []
         self._begun = True
@@ -98,7 +98,7 @@ def _frame(data: bytes) -> JsonFrame:
         try:
             return JsonFrame(base64.b64decode(said["bytes"], validate=True))
         except (ValueError, TypeError, KeyError):
-            return JsonFrame(payload)  # its parser says what is wrong
+            return JsonFrame(payload)  # the parser names the mistake
     name = headers.get(":exception-type") or headers.get(":error-code") or kind
     told = said.get("message") or headers.get(":error-message", name)
     failure = {"type": name, "message": told, "code": _STATUSES.get(name, 200)}

@@ -143,7 +143,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
         msg = f"tools: {tool['custom'].get('name')!r} takes free text, which the Messages API cannot express; give it parameters"
         raise CapabilityError(msg)
     if tool.get("type") != "function" or not isinstance(function, Mapping):
-        return dict(tool)  # a tool that the service runs itself, in the API's own shape
+        return dict(tool)  # a tool of the service itself, in the API's own shape
     found = {**{name: value for name, value in tool.items() if name not in {"type", "function"}}, **function}
     found["input_schema"] = _input(found.pop("parameters", None))
     if found.get("strict"):

@@ -109,11 +109,11 @@ class _Writer:
                 f"{where}: {self._model} takes system messages at the beginning only; "
                 "move the text there, or into a message of the user"
             )
-            raise CapabilityError(msg)  # no capability: at the beginning the model takes it
+            raise CapabilityError(msg)  # without a capability: the model accepts a system message at the beginning
         self._held += blocks
 
     def release(self, where: str) -> None:
-        """Write the system messages that are held. The API takes one behind a user's turn, before an answer or at the end."""
+        """Write the held system messages. The API accepts them after a user's turn, before an answer or at the end."""
         if not self._held:
             return
         if self.turns[-1][0] != "user":
@@ -170,7 +170,7 @@ class _Ids:
         self._given = {name for name in calls if isinstance(name, str) and _ID.fullmatch(name)}
 
     def begin(self) -> None:
-        """Begin an answer. A vendor may use the identifiers of an earlier one again."""
+        """Begin an answer. A vendor may repeat the identifiers of an earlier answer."""
         self._open = {}
 
     def call(self, given: Any) -> str:
@@ -219,7 +219,7 @@ def _joined(turns: Iterable[tuple[str, list[Block]]]) -> list[dict[str, Any]]:
             talk.append({"role": role, "content": list(blocks)})
     for one in talk:
         if one["role"] == "user" and len(one["content"]) > 1:
-            one["content"].sort(key=_is_no_result)  # the order is kept otherwise
+            one["content"].sort(key=_is_no_result)  # otherwise the order stays
     return talk
 
 

@@ -179,7 +179,7 @@ class Message:
         if kind in {"text_delta", "thinking_delta"}:
             kind = kind.removesuffix("_delta")
             text = delta[kind]
-            if block is None:  # imitators leave the start of a block out
+            if block is None:  # similar services leave out the start of a block
                 block = self._opened(event.get("index"), {"type": kind, kind: ""})
             block.add(delta)
             return self._said(kind, text)

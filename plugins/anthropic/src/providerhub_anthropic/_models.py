@@ -51,14 +51,14 @@ MODELS = (
     _claude("claude-fable-5-1", 10.0, 50.0),
     _claude("claude-opus-5-5", 4.0, 20.0),
     _claude("claude-sonnet-5-5", 2.0, 10.0),
-    _claude("claude-haiku-5-5", 0.1, 0.5),  # for prompts up to 100,000 tokens; larger ones cost five times as much
+    _claude("claude-haiku-5-5", 0.1, 0.5),  # for prompts up to 100,000 tokens; a larger prompt costs five times as much
     _claude("claude-opus-5", 5.0, 25.0),
     _claude("claude-sonnet-5", 2.0, 10.0),
     _claude("claude-opus-4-8", 5.0, 25.0),
     _claude("claude-opus-4-7", 5.0, 25.0),
     _claude("claude-opus-4-6", 5.0, 25.0),
     _claude("claude-sonnet-4-6", 3.0, 15.0),
-    # A name without a date is an entry of its own, so that it is sent as it was given: a gateway may know one of the two.
+    # A name without a date has its own entry, so that it is sent unchanged: a gateway may know only one of the two names.
     _claude("claude-opus-4-5", 5.0, 25.0),
     _claude("claude-opus-4-5-20251101", 5.0, 25.0),
     _claude("claude-sonnet-4-5", 3.0, 15.0),
@@ -70,7 +70,7 @@ MODELS = (
 
 BEDROCK_MODELS = (
     *(_claude(f"{area}anthropic.claude-*") for area in ("", "us.", "eu.", "apac.", "jp.", "au.", "ca.", "us-gov.", "global.")),
-    _claude("arn:*"),  # an inference profile of the account; its name does not say which Claude it is
+    _claude("arn:*"),  # an inference profile of the account; its name does not show the model
 )
 """Names at Amazon Bedrock: of models, and of inference profiles, which begin with the area in which requests are served."""
 

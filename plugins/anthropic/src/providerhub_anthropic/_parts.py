@@ -47,7 +47,7 @@ def _blocks(part: Mapping[str, Any], where: str) -> Iterator[Block]:
     kind = part.get("type")
     if kind in _WRITERS:
         yield {**_WRITERS[kind](part, where), **{name: part[name] for name in _MARKS if name in part}}
-    # Only the service's own thinking is signed. Any other part is a block of the API's own, and so is text.
+    # Only the service's own thinking is signed. Every other part, as well as text, is a block of the API.
     elif kind not in _FOREIGN and (kind != "thinking" or part.get("signature")):
         yield dict(part)
 

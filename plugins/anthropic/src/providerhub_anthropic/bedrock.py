@@ -11,7 +11,7 @@ __all__ = ["providerhub_provider"]
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
     """Declare the provider."""
-    from providerhub_anthropic._models import BEDROCK_MODELS  # made for the declaration, which an import does not need
+    from providerhub_anthropic._models import BEDROCK_MODELS  # not needed at import
 
     return ProviderInfo(
         name="anthropic-bedrock",
@@ -53,7 +53,7 @@ def _url(values: Mapping[str, Any]) -> str | None:
 
 
 def _region(values: Mapping[str, Any]) -> str | None:
-    """Return the region that is set, or that of the profile in AWS's configuration file."""
+    """Return the region of the settings, or of the profile in AWS's configuration file."""
     if values.get("region"):
         return str(values["region"])
     import os

@@ -134,7 +134,7 @@ class AnthropicBedrock(Anthropic):
         answer: HttpAnswer = yield HttpRequest("/foundation-models", method="GET", query={"byProvider": "Anthropic"})
         known = {str(entry.get("modelId")): entry.get("inferenceTypesSupported") for entry in answer.entries("modelSummaries")}
         names = {name: name for name, ways in known.items() if ways != ["INFERENCE_PROFILE"]}
-        with suppress(ForbiddenError):  # a permission of its own
+        with suppress(ForbiddenError):  # needs a separate permission
             request = HttpRequest("/inference-profiles", method="GET", query={"maxResults": "1000"})
             names |= map(_served, (yield from request.pages("inferenceProfileSummaries", "nextToken", "nextToken")))
         return [attrs.evolve(described(model), name=name) for name, model in names.items() if model in known]
@@ -160,7 +160,7 @@ def _signer(provider: Anthropic) -> Any:
 
 
 def _served(profile: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the name of an inference profile, and that of its model. A profile of the account is named by its ARN."""
+    """Return the names of an inference profile and its model. The name of a profile of the account is its ARN."""
     key = "inferenceProfileArn" if profile.get("type") == "APPLICATION" else "inferenceProfileId"
     models = profile.get("models") or [{}]
     return str(profile.get(key)), str(models[0].get("modelArn")).rpartition("/")[2]

@@ -106,7 +106,7 @@ class Anthropic(WireProvider):
         """
         if request.response_format is None and request.messages[-1]["role"] != "assistant":
             return self.reader(call, headers)
-        sent = asked(request)  # a partial answer, or a tool in place of a form: rare enough to write it twice
+        sent = asked(request)  # a partial answer, or a tool in place of a form: so rare that it may be written twice
         return self.reader(call, headers, sent.tail, sent.form)
 
     def counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:

@@ -15,7 +15,7 @@ __all__ = ["LOCATION", "providerhub_provider"]
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
     """Declare the provider."""
-    from providerhub_anthropic._models import VERTEX_MODELS  # made for the declaration, which an import does not need
+    from providerhub_anthropic._models import VERTEX_MODELS  # not needed at import
 
     return ProviderInfo(
         name="anthropic-vertex",

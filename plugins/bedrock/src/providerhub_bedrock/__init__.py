@@ -11,7 +11,7 @@ __all__ = ["providerhub_provider"]
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
     """Declare the provider."""
-    from providerhub_bedrock._models import MODELS  # made for the declaration, which an import does not need
+    from providerhub_bedrock._models import MODELS  # not needed at import
 
     return ProviderInfo(
         name="bedrock",
@@ -42,7 +42,7 @@ def _url(values: Mapping[str, Any]) -> str | None:
 
 
 def _region(values: Mapping[str, Any]) -> str | None:
-    """Return the region that is set, or that of the profile."""
+    """Return the region of the settings, or of the profile."""
     return values.get("region") or _configured(str(values.get("profile") or "default"))
 
 

@@ -163,7 +163,7 @@ class Writer:
             sound = part.get("input_audio") or {}
             yield {"audio": {"format": sound.get("format"), "source": {"bytes": sound.get("data")}}}
         elif isinstance(part.get(str(kind)), Mapping):
-            yield {str(kind): part[str(kind)]}  # a block of the API's own, such as guardContent
+            yield {str(kind): part[str(kind)]}  # a block in the API's own shape, such as guardContent
         elif kind not in _FOREIGN:
             msg = f"{where}: the Converse API has no part of the type {kind!r}; leave it out, or write a block of the API's own"
             raise CapabilityError(msg)

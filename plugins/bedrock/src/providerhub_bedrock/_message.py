@@ -53,7 +53,7 @@ class ConverseReading(JsonReading):
     """
 
     frames = EventStream
-    trailing = 10.0  # the counts come behind the end of the message
+    trailing = 10.0  # the counts come after the end of the message
 
     def __init__(self, call: CallContext, headers: Mapping[str, str], form: str = "") -> None:
         super().__init__(call, headers)
@@ -123,7 +123,7 @@ class ConverseReading(JsonReading):
         block = self._blocks[index] = {kind: dict(value) for kind, value in start.items() if isinstance(value, Mapping)}
         use = block.get("toolUse")
         if use is not None:
-            use.setdefault("input", "")  # a call without arguments gets no piece of them
+            use.setdefault("input", "")  # a call without arguments has no further piece
         if use is not None and use.get("type") != "server_tool_use" and not self._is_form(use):
             self._calls[index] = len(self._calls)
             yield ToolCallDelta(self._calls[index], use.get("toolUseId"), use.get("name"))
@@ -146,7 +146,7 @@ class ConverseReading(JsonReading):
                 block.setdefault("citations", []).append(value)
             elif kind == "toolResult":
                 block.setdefault(kind, {}).setdefault("content", []).extend(value)
-            elif isinstance(value, Mapping):  # the parts of an image, and what is not known yet
+            elif isinstance(value, Mapping):  # the parts of an image, and parts of unknown kinds
                 block.setdefault(kind, {}).update(value)
 
     def _said(self, text: str) -> Pieces:

@@ -159,7 +159,7 @@ class Bedrock(WireProvider):
         call.notes += sent.notes
         yield from self._ready(call)
         given = {"converse": {name: sent.body[name] for name in _COUNTED if name in sent.body}}
-        path = f"/model/{quote(_GEOGRAPHY.sub('', request.model), safe='')}/count-tokens"  # it knows no profiles of a region
+        path = f"/model/{quote(_GEOGRAPHY.sub('', request.model), safe='')}/count-tokens"  # CountTokens takes no area
         answer: HttpAnswer = yield HttpRequest(path, {"input": given})
         return answer.number("inputTokens")
 
@@ -176,7 +176,7 @@ class Bedrock(WireProvider):
         answer = yield HttpRequest("/foundation-models", method="GET", query={"byOutputModality": "TEXT"})
         known = {str(entry.get("modelId")): entry for entry in answer.entries("modelSummaries")}
         names = {name: name for name, entry in known.items() if entry.get("inferenceTypesSupported") != ["INFERENCE_PROFILE"]}
-        with suppress(ForbiddenError):  # a permission of its own
+        with suppress(ForbiddenError):  # needs a separate permission
             request = HttpRequest("/inference-profiles", method="GET", query={"maxResults": "1000"})
             names |= map(_served, (yield from request.pages("inferenceProfileSummaries", "nextToken", "nextToken")))
         return [_model(name, known[model]) for name, model in names.items() if model in known]
@@ -188,7 +188,7 @@ class Bedrock(WireProvider):
 
 
 def _served(profile: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the name of an inference profile, and that of its model. A profile of the account is named by its ARN."""
+    """Return the names of an inference profile and its model. The name of a profile of the account is its ARN."""
     key = "inferenceProfileArn" if profile.get("type") == "APPLICATION" else "inferenceProfileId"
     models = profile.get("models") or [{}]
     return str(profile.get(key)), str(models[0].get("modelArn")).rpartition("/")[2]

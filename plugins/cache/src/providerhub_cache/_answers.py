@@ -10,8 +10,8 @@ import attrs
 
 from providerhub import Citation, Completion, Media, Model, Request, ToolCall, Turn, Usage
 
-_FORM = 1  # of the bytes; answers of another form are not used
-_LEFT_OUT = {"route", "parsed", "cached"}  # they belong to one call
+_FORM = 1  # the form of the bytes; answers of another form are not used
+_LEFT_OUT = {"route", "parsed", "cached"}  # fields of one call, not of the answer
 _ITEMS: dict[str, Any] = {"tool_calls": ToolCall, "citations": Citation, "media": Media}
 _ONES: dict[str, Any] = {"usage": Usage, "turn": Turn}
 

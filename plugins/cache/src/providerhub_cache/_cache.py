@@ -66,7 +66,7 @@ class Cache:
 
         def keep(key: str, answer: Completion) -> None:
             task = asyncio.ensure_future(asyncio.to_thread(self._keep, key, answer))
-            tasks.add(task)  # an event loop keeps no task alive by itself
+            tasks.add(task)  # the event loop itself does not keep a task alive
             task.add_done_callback(tasks.discard)
 
         answer = await go_on(request)
@@ -86,7 +86,7 @@ class Cache:
     def _found(self, key: str) -> Completion | None:
         try:
             data = self._store.get(key)
-        except Exception as error:  # down, full, broken: the call goes on
+        except Exception as error:  # the store is down, full or broken; the call goes on
             self._once("read", error)
             return None
         return None if data is None else unpacked(data)

@@ -11,10 +11,10 @@ from providerhub import ConfigurationError, Secret
 from providerhub_cache._stores import Folder, Memory, Server, Store
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_AGE = 86400.0  # seconds
-_ANSWERS = 1000  # in memory
-_BYTES = 256 * 1024 * 1024  # of a folder
-_MOST_BYTES = 2**63 - 1  # a number of SQLite
+_AGE = 86400.0  # default seconds for which an answer is kept
+_ANSWERS = 1000  # default number of answers in memory
+_BYTES = 256 * 1024 * 1024  # default bytes of a folder
+_MOST_BYTES = 2**63 - 1  # the largest number of SQLite
 _KNOWN = ("url", "age", "size")
 
 

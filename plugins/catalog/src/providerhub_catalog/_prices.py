@@ -21,7 +21,7 @@ from providerhub import ModelInfo
 from providerhub_catalog._snapshot import own_path
 
 KEPT = "prices.json"  # beside the user's snapshot
-# A provider's name, or a vendor's at models.dev → the name at genai-prices, where they differ.
+# The name of a provider, or of a vendor at models.dev → its name at genai-prices, if the names differ.
 VENDORS = {
     "amazon-bedrock": "aws",
     "anthropic-bedrock": "aws",
@@ -90,7 +90,7 @@ def _looked_up(vendor: str, model: str) -> tuple[dict[str, Any] | None, bool]:
 @cache
 def _kept() -> dict[str, dict[str, Any] | None]:
     """The prices that earlier processes looked up in the same package."""
-    with suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):  # no file, not one of ours, or no home directory
+    with suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):  # no file, a foreign file, or no home directory
         path = own_path()
         told = json.loads(path.with_name(KEPT).read_text("utf-8")) if path and _stamp() else {}
         if told["stamp"] == _stamp():
@@ -100,7 +100,7 @@ def _kept() -> dict[str, dict[str, Any] | None]:
 
 @cache
 def _stamp() -> list[int] | None:
-    """The time and the size of the package's data; `None` where it is not installed."""
+    """The time and the size of the package's data; `None` if the package is not installed."""
     with suppress(OSError, ValueError):
         spec = find_spec("genai_prices")
         if spec and spec.origin:
@@ -111,7 +111,7 @@ def _stamp() -> list[int] | None:
 
 @cache
 def _at_exit() -> None:
-    """Keep the prices once, at the end of the process."""
+    """Store the prices once, at the end of the process."""
     atexit.register(_keep)
 
 

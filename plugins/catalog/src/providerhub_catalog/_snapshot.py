@@ -14,7 +14,7 @@ NAME = "models.txt"
 FORMAT = "# providerhub-catalog 1, from models.dev "
 VARIABLE = "PROVIDERHUB_CACHE_DIR"  # the environment variable that names the core's folder for lists of models
 SIZE_LIMIT = 16 * 1024 * 1024  # bytes; a longer file is not read
-# The letters of a line for capabilities: a capital one affirms, a small one denies.
+# The letters of a line for capabilities: a capital letter stands for yes, a small letter for no.
 ABILITIES = {
     "t": "supports_tools",
     "j": "supports_json_schema",
@@ -24,11 +24,11 @@ ABILITIES = {
     "r": "supports_reasoning",
     "e": "supports_embeddings",
 }
-# The numbers of a line, behind the letters.
+# The numbers of a line, after the letters.
 PRICES = ("price_in", "price_out", "price_cache_read", "price_cache_write")
 NUMBERS = ("context_window", *PRICES, "max_output_tokens", "price_in_audio", "price_out_audio")
-# Behind the numbers are the prices of long prompts: `above:price:price…`, in the order of `PRICES`, joined by semicolons.
-# A provider's name → the vendor's name at models.dev, where they differ.
+# After the numbers come the prices of long prompts: `above:price:price…`, in the order of `PRICES`, joined by semicolons.
+# A provider's name → the vendor's name at models.dev, if the names differ.
 VENDORS = {
     "anthropic-bedrock": "amazon-bedrock",
     "anthropic-vertex": "google-vertex-anthropic",
@@ -45,7 +45,7 @@ VENDORS = {
     "vertex": "google-vertex",
     "zhipu": "zhipuai",
 }
-# The parts around the name of a model that leave its abilities the same: a region at Amazon Bedrock, a date, a version.
+# Parts of a model's name that do not change its abilities: a region at Amazon Bedrock, a date, a version.
 _AROUND = r"^(?:us|us-gov|eu|apac|jp|au|ca|global)\.(?=.+\.)|(?:-\d{8}|-\d{4}-\d\d-\d\d|-latest|@.+)$"
 
 
@@ -117,7 +117,7 @@ def _own() -> str:
     try:
         path = own_path()
         return path.read_text("utf-8") if path and path.stat().st_size <= SIZE_LIMIT else ""
-    except (OSError, ValueError, RuntimeError):  # no file, not one of ours, or no home directory
+    except (OSError, ValueError, RuntimeError):  # no file, a foreign file, or no home directory
         return ""
 
 

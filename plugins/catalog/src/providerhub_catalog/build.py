@@ -57,7 +57,7 @@ def line(name: str, entry: Mapping[str, Any]) -> str:
         known: dict[str, Any] = {field: entry.get(said) for field, said in _FLAGS.items()}
         inputs = entry["modalities"]["input"]
         known |= {field: kind in inputs for field, kind in _INPUTS.items()}
-        # models.dev has no mark for models of embeddings but their name and family.
+        # At models.dev, only the name and the family show a model of embeddings.
         known["supports_embeddings"] = True if "embed" in f"{name} {entry.get('family', '')}".lower() else None
         known["context_window"] = entry["limit"]["context"] or None
         known["max_output_tokens"] = entry["limit"].get("output") or None
@@ -125,7 +125,7 @@ def _number(value: float | None) -> str:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in filter(Path.exists, sorted(folder.rglob("*.toml"))):  # some are links to files that are gone
+    for path in filter(Path.exists, sorted(folder.rglob("*.toml"))):  # some links have no target
         yield path.relative_to(folder).as_posix().removesuffix(".toml"), tomllib.loads(path.read_text("utf-8"))
 
 

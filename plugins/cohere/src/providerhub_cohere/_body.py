@@ -116,7 +116,7 @@ def _part(part: Any, where: str, documents: list[dict[str, Any]]) -> Any:
     media, data = inline_data(source_of(part), where) or ("", "")
     if not media.startswith("text/") and media != "application/json":
         msg = f"{where}: the Cohere API takes texts only as files, not {media or 'a file without its data'}; pass its text"
-        raise CapabilityError(msg)  # no capability: it takes texts
+        raise CapabilityError(msg)  # without a capability: the API accepts texts
     try:
         text = base64.b64decode(data, validate=True).decode()
     except ValueError as error:

@@ -48,14 +48,14 @@ class ChatReading(JsonReading):
         headers: The headers of the answer.
     """
 
-    trailing = 1.0  # `[DONE]` follows the last event mostly, but not at every gateway
+    trailing = 1.0  # `[DONE]` usually follows the last event, but not at every gateway
 
     def __init__(self, call: CallContext, headers: Mapping[str, str]) -> None:
         super().__init__(call, headers)
         self._headers = headers
         self._length = 0
-        self._starts: dict[Any, int] = {}  # by the number of a block of content: the length of the text in front of it
-        self._calls: dict[Any, int] = {}  # by the service's number of a tool call: its own
+        self._starts: dict[Any, int] = {}  # number of a block of content → the length of the text before it
+        self._calls: dict[Any, int] = {}  # the service's number of a tool call → our number
         self._count = 0
         self._turn: dict[str, str] = {}
 
@@ -193,7 +193,7 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     return Usage(
         input_tokens=taken if charged is None else charged,
         output_tokens=counts.get("billed_units.output_tokens", counts.get("tokens.output_tokens")),
-        cached_tokens=counts.get("cached_tokens") if charged is None else None,  # they are a part of `tokens`
+        cached_tokens=counts.get("cached_tokens") if charged is None else None,  # a part of `tokens`
         reasoning_tokens=counts.get("tokens.reasoning_tokens"),
         input_image_tokens=images,
         others=others,

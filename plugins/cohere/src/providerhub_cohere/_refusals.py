@@ -9,7 +9,7 @@ from __future__ import annotations
 from providerhub import ContentPolicyError, QuotaExceededError, RateLimitError, Refusal
 
 REFUSALS = (
-    Refusal(error=QuotaExceededError, phrases=(r"api calls ?/ ?month",)),  # of a trial key; those for a minute are a rate
+    Refusal(error=QuotaExceededError, phrases=(r"api calls ?/ ?month",)),  # monthly, with a trial key; per minute, it is a rate
     Refusal(error=RateLimitError, phrases=(r"api calls ?/ ?minute",)),
     Refusal(
         error=ContentPolicyError,

@@ -118,7 +118,7 @@ def _end(reply: Reply) -> dict[str, Any]:
 def _usage(usage: Usage) -> dict[str, Any]:
     thought = {} if usage.reasoning_tokens is None else {"reasoning_tokens": usage.reasoning_tokens}
     counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-    if usage.cached_tokens is not None:  # of a gateway: the service's own charged tokens do not include cached ones
+    if usage.cached_tokens is not None:  # a gateway: the service's own charged tokens do not include cached tokens
         return {"tokens": {**counts, **thought}, "cached_tokens": usage.cached_tokens}
     return {"billed_units": counts, "tokens": {"input_tokens": 500, "output_tokens": 500, **thought}, "cached_tokens": 448}
 

@@ -71,7 +71,7 @@ class Cohere(OpenAIChatProvider):
         del call
         asked: dict[str, Any] = {"model": request.model, "texts": list(request.texts), "embedding_types": ["float"]}
         asked |= {} if request.dimensions is None else {"output_dimension": request.dimensions}
-        # A text that is too long is an error; the service would cut it in silence otherwise.
+        # A text that is too long becomes an error. By default, the service would cut it without notice.
         asked |= {"input_type": "search_document", "truncate": "NONE", **request.options}
         said = (yield HttpRequest("/v2/embed", asked)).json()
         found = (said.get("embeddings") if isinstance(said, dict) else None) or {}

@@ -72,7 +72,7 @@ def suite(name: str, vendor: Vendor) -> type[ProviderConformance]:
     usual = ModelInfo("conformance", supports_stream=True, supports_tools=True, supports_images=True, supports_json_schema=schema)
     model = ModelInfo(**vendor.known[0]) if vendor.known else usual
     about = f"All checks of the kit, for {vendor.title}."
-    # A part of the address, or the project that pays: one is needed in place of another setting.
+    # A part of the address, or the paying project, can replace another required setting.
     settings = {own.name: "conformance" for own in vendor.own if own.unless}
     fields = {"provider": name, "wire": VendorWire(vendor), "model": model, "settings": settings, "__doc__": about}
     return type(f"{name.title()}Conformance", (ProviderConformance,), fields)

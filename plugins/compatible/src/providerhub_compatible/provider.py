@@ -77,7 +77,7 @@ class Compatible(OpenAIChatProvider):
         super().__init__(config)
         name = config.plugin or config.name
         self.vendor = vendor = VENDORS[name]
-        # A host alone stands for its `/v1`, unless the vendor's own address is a host alone.
+        # An address without a path stands for `/v1`, unless the vendor's own address has no path.
         bare = not urlsplit(config.url or "").path.strip("/") and bool(urlsplit(vendor.url or "//-/v1").path)
         self.path = f"/v1{vendor.path}" if bare else vendor.path
         self.call_ids = vendor.call_ids
@@ -193,7 +193,7 @@ class Snowflake(Compatible):
             if not request.model.startswith("claude"):
                 del body["reasoning"]
                 body |= openai_chat.reasoning_effort(request.reasoning)
-            elif request.reasoning == "none":  # the model does not reason unless it is asked to
+            elif request.reasoning == "none":  # the model reasons only on request
                 del body["reasoning"]
         return body
 

@@ -26,7 +26,7 @@ _ZHIPU = (
 )
 
 REFUSALS: Mapping[str, tuple[Refusal, ...]] = {
-    # The model wrote a call or an object that does not fit its schema. Asked again, it or another one may do better.
+    # The model wrote a call or an object that does not fit its schema. Another attempt, or another model, may succeed.
     "groq": (Refusal(error=ServerError, codes=("tool_use_failed", "json_validate_failed")),),
     "minimax": (
         Refusal(error=AuthenticationError, codes=("1004", "2049")),

@@ -21,7 +21,7 @@ def open_dask(text: str, concurrency: int) -> Executor:  # noqa: ARG001 -- the i
     Raises:
         ConfigurationError: The scheduler cannot be reached, or lacks this plugin.
     """
-    from distributed import Client  # slow to import; an entry point is imported to be named
+    from distributed import Client  # slow to import; a list of executors imports this module
 
     from providerhub_dask._executor import DaskExecutor
 
@@ -35,7 +35,7 @@ def open_dask(text: str, concurrency: int) -> Executor:  # noqa: ARG001 -- the i
         raise ConfigurationError(msg) from error
     try:
         return DaskExecutor(client)
-    except Exception as error:  # of the scheduler, which may have another environment
+    except Exception as error:  # an error of the scheduler, whose environment may differ
         client.close()
         msg = f"executor {text!r}: install providerhub-dask where the scheduler runs ({type(error).__name__}: {error})"
         raise ConfigurationError(msg) from error

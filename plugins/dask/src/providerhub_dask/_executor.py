@@ -22,7 +22,7 @@ class Once(SchedulerPlugin):  # type: ignore[misc]  # untyped
     """Lets the scheduler give each call to a worker only once. Dask would silently repeat a lost call up to three times."""
 
     name = "providerhub-once"
-    idempotent = True  # another client may have registered it
+    idempotent = True  # another client may have registered the plugin
     _scheduler: Any = None
 
     async def start(self, scheduler: Any) -> None:

@@ -1,4 +1,4 @@
-"""A provider for the Gemini API of Google AI Studio. The module `vertex` declares that for Vertex AI."""
+"""A provider for the Gemini API of Google AI Studio. The module `vertex` declares the provider for Vertex AI."""
 
 from providerhub import ProviderInfo, Setting, hookimpl
 
@@ -14,7 +14,7 @@ __all__ = ["URL", "VERSION", "providerhub_provider"]
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
     """Declare the provider."""
-    from providerhub_gemini._models import MODELS, version  # made for the declaration, which an import does not need
+    from providerhub_gemini._models import MODELS, version  # not needed at import
 
     return ProviderInfo(
         name="gemini",

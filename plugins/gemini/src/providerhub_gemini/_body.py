@@ -82,11 +82,11 @@ def _thinking(request: Request) -> dict[str, Any] | None:
         if own >= (3, 0) or (own == (2, 5) and "pro" in request.model):
             msg = f"{request.model} always thinks: ask for reasoning='minimal', which is its lowest level"
             raise CapabilityError(msg)
-        return {"thinkingBudget": 0} if own == (2, 5) else None  # the others do not think
+        return {"thinkingBudget": 0} if own == (2, 5) else None  # the other models do not think
     if own >= (3, 0) and isinstance(asked, str):
         return {"thinkingLevel": "low" if asked == "minimal" and "pro" in request.model else asked, "includeThoughts": True}
     budget = _BUDGETS[asked] if isinstance(asked, str) else asked
-    if isinstance(asked, str) and request.max_tokens:  # thoughts count towards it, and half of it belongs to the answer
+    if isinstance(asked, str) and request.max_tokens:  # thoughts count towards max_tokens; half is for the answer
         budget = min(budget, max(_BUDGETS["minimal"], request.max_tokens // 2))
     return {"thinkingBudget": budget, "includeThoughts": True}
 

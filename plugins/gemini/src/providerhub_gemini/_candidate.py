@@ -23,7 +23,7 @@ _FILTERED = {
 """Finish reasons of an answer that the service withholds."""
 
 _REASONS = {"STOP": "stop", "MAX_TOKENS": "length", **dict.fromkeys(_FILTERED, "content_filter")}
-_REASONS |= {"1": "stop", "2": "length", "3": "content_filter", "4": "content_filter"}  # as older versions of the API write them
+_REASONS |= {"1": "stop", "2": "length", "3": "content_filter", "4": "content_filter"}  # the names in older versions of the API
 _BROKEN = {"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE"}
 """Finish reasons of an answer that is not valid. Another attempt may give a valid one."""
 
@@ -49,7 +49,7 @@ class Candidate:
         self._said = ""
         self._speaks = False
         self._texts: list[str] = []
-        self._parts: list[Any] = []  # each part and the pieces of its text, or a call
+        self._parts: list[Any] = []  # a call, or a part with the pieces of its text
         self._calls: list[Call] = []
         self._beside: dict[str, Any] = {}
 
@@ -138,7 +138,7 @@ class Candidate:
             self._calls.append(last)
             self._parts.append(last)
             say(ToolCallDelta(last.index, last.name, call["name"]))
-        if last is not None and last.open:  # otherwise the end of a call that has ended
+        if last is not None and last.open:  # a further end of a call is ignored
             last.add(part)
             if not call.get("willContinue"):
                 _close(last, say)
@@ -163,6 +163,6 @@ def _beside(part: Mapping[str, Any], say: Say) -> None:
                 say(Detail(name, [value]))
         return
     kind = str(source.get("mimeType") or "").partition("/")[0]
-    identifier = "audio" if kind == "audio" and "data" in source else None  # it comes in pieces
+    identifier = "audio" if kind == "audio" and "data" in source else None  # sound comes in pieces
     kind = kind if kind in {"image", "audio", "video"} else "file"
     say(Media(kind, source.get("mimeType"), str(source.get("data") or ""), source.get("fileUri"), identifier))

@@ -92,7 +92,7 @@ class Contents:
         signature = {"thoughtSignature": UNSIGNED} if self._newer else {}
         for call in calls:
             name = str((call.get("function") or {}).get("name"))
-            self._calls[call.get("id")] = (name, None)  # the service refuses identifiers that are not its own
+            self._calls[call.get("id")] = (name, None)  # the service refuses other identifiers than its own
             yield {"functionCall": {"name": name, "args": arguments_of(call)}, **signature}
             signature = {}
 
@@ -143,6 +143,6 @@ class Contents:
             return {"inlineData": {"mimeType": named, "data": url}}
         if value.get("file_id"):
             msg = f"{where}: the Gemini API knows its own files only, as 'files/NAME', and not {url[:40]!r}; send the bytes"
-            raise CapabilityError(msg)  # no capability: it takes files otherwise
+            raise CapabilityError(msg)  # without a capability: the API accepts other files
         msg = f"{where}: expected an address, the name of an uploaded file or a data: URL in base64, not {url[:40]!r}"
         raise InvalidRequestError(msg)

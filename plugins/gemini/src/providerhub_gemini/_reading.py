@@ -120,7 +120,7 @@ class GeminiReading(JsonReading):
             one = self._candidates.get(index) or self._candidates.setdefault(index, Candidate())
             one.name = one.name or str(data.get("responseId") or "")
             if index:
-                with suppress(ProviderError):  # a further answer that is broken does not spoil the first one
+                with suppress(ProviderError):  # a broken further answer does not affect the first answer
                     one.take(candidate, _unsaid)
             else:
                 one.take(candidate, say)

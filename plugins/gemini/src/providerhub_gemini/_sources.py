@@ -24,7 +24,7 @@ def citations(grounding: Mapping[str, Any], quoted: Mapping[str, Any], text: str
     Yields:
         A citation for each span and source.
     """
-    # The fields of a source stand under its kind: `web`, `retrievedContext`, `maps` or another one.
+    # The fields of a source stand under its kind, such as `web`, `retrievedContext` or `maps`.
     chunks: list[Any] = [next(filter(_is_object, chunk.values()), {}) for chunk in grounding.get("groundingChunks") or ()]
     spans: list[tuple[Any, Any]] = [
         (index, support.get("segment") or {})

@@ -27,7 +27,7 @@ class GeminiWire(Wire):
     carries: ClassVar[frozenset[str]] = Wire.carries | {
         "cached_tokens", "tool_choice", "json_object", "audio", "files", "reasoning_asked", "top_p",
     }  # fmt: skip
-    call_ids: ClassVar[bool] = False  # a call is known by its name and place; the service refuses identifiers of others
+    call_ids: ClassVar[bool] = False  # calls are compared by name and place: the service refuses other identifiers than its own
 
     def answer(self, reply: Reply) -> bytes:
         """See `Wire.answer`."""

@@ -68,7 +68,7 @@ class Tokens:
     def _fetch(self) -> Generator[Order, Any, tuple[Any, None]]:
         found = yield Blocking(self._refreshed)
         self._provider.secrets = (found.token,)
-        return found, None  # its `valid` says when it ends
+        return found, None  # `valid` of the credentials shows whether the token has ended
 
     def _refreshed(self) -> Any:
         """Find Google's credentials and fetch a token. This blocks."""

@@ -204,7 +204,7 @@ class Vertex(Gemini):
         Yields:
             The fetch of a token, if necessary.
         """
-        made: HttpRequest = super().build(request, call)  # a generator would cost the other service's calls 6 µs each
+        made: HttpRequest = super().build(request, call)  # a generator in the base class would cost 6 µs for each call
         return attrs.evolve(made, headers=(yield from self._authorized(call)))
 
     def _counted(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -232,7 +232,7 @@ class Vertex(Gemini):
         size = 1 if "gemini" in request.model else len(texts)
         for place in range(0, len(texts), size):
             instances = [{"content": text, **request.options} for text in texts[place : place + size]]
-            body = {"instances": instances, "parameters": {"autoTruncate": False, **_sizes(request)}}  # an error, and no cut text
+            body = {"instances": instances, "parameters": {"autoTruncate": False, **_sizes(request)}}  # an error, not a cut text
             answer = yield HttpRequest(f"{self.path(request.model)}:predict", body, headers=headers)
             found += [entry["embeddings"] for entry in answer.entries("predictions") if isinstance(entry.get("embeddings"), dict)]
         counts = [one.get("statistics", {}).get("token_count") for one in found]

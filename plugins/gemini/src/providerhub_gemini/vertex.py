@@ -35,7 +35,7 @@ def _url(values: Mapping[str, Any]) -> str:
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
     """Declare the provider."""
-    from providerhub_gemini._models import MODELS, version  # made for the declaration, which an import does not need
+    from providerhub_gemini._models import MODELS, version  # not needed at import
 
     return ProviderInfo(
         name="vertex",

@@ -10,7 +10,7 @@ from providerhub import ConfigurationError
 from providerhub_journal._rows import as_units
 
 _PERIODS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m", "ever": "ever"}
-_MOST = 4_000_000_000  # twice as many billionths fit into a column of 64 bits, for what is spent and reserved
+_MOST = 4_000_000_000  # in billionths, the spent and the reserved amount together fit into 64 bits
 _KEYS = ("limit", "per", "match", "unknown_price", "on_outage", "currency")
 _CHOICES = ("refuse", "allow")
 

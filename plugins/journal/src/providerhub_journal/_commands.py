@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # slow to import, and the help needs none of it
 
 _COLUMNS = ("id", "time", "model", "outcome", "tries", "s", "tokens", "cost", "metadata")
 _OPTIONAL = ("tries", "s", "tokens", "metadata")
-_TAIL = 10  # the last characters of an identifier, which a terminal shows
+_TAIL = 10  # the number of last characters of an identifier that a terminal shows
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

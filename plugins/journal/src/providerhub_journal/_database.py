@@ -15,14 +15,14 @@ from sqlalchemy.schema import CreateTable
 
 from providerhub_journal._direct import BUSY, VERSION
 
-UNIT = 10**9  # costs are whole numbers of this part of the currency's unit, so that sums are exact
-CONNECT = 5  # seconds for the connection to a server; without a limit, a call would wait minutes for a host that is gone
+UNIT = 10**9  # costs are whole numbers of 1/UNIT of a currency, so that sums are exact
+CONNECT = 5  # seconds for the connection to a server; without a limit, a call would wait minutes for a missing host
 _LIMITED = {"psycopg", "psycopg2", "mysqldb", "pymysql"}  # the drivers that take `connect_timeout`
-_TRIES = 5  # of the first use: several processes may create the tables at once
+_TRIES = 5  # tries of the first use: several processes may create the tables at once
 
 log = logging.getLogger("providerhub.journal")
 TABLES = sa.MetaData()
-_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers rows only in a column of exactly this type
+_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # only in a column of this type, SQLite numbers rows itself
 _JSON = sa.JSON(none_as_null=True)
 
 META = sa.Table(
@@ -144,7 +144,7 @@ def connect(url: str, *, busy: float = BUSY) -> sa.Engine:
             _prepare(engine)
         except (exc.OperationalError, exc.IntegrityError, exc.ProgrammingError) as error:  # another process was faster
             engine.dispose()
-            if left == 1 or error.statement is None:  # or there is no connection at all
+            if left == 1 or error.statement is None:  # `None`: there is no connection
                 raise
         except BaseException:
             engine.dispose()

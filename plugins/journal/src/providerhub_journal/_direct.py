@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from providerhub_journal._config import Row
 
-VERSION = 1  # of the tables; a database with a greater one is not written
+VERSION = 1  # the version of the tables; a database with a later version is not written
 BUSY = 5.0  # seconds for which SQLite waits for another process that writes
 _FILE = "sqlite:///"
 

@@ -18,8 +18,8 @@ from providerhub_journal._worker import RETRY, Worker, reason
 if TYPE_CHECKING:  # slow to import
     from importlib.metadata import EntryPoint
 
-LEDGERS = "providerhub_journal.ledgers"  # the entry points of ledgers in shared stores, by the scheme of the address
-GRACE = 60.0  # seconds after the deadline of its call at which a reservation ends by itself
+LEDGERS = "providerhub_journal.ledgers"  # entry-point group of ledgers in shared stores; a name is the scheme of an address
+GRACE = 60.0  # a reservation ends by itself this many seconds after the deadline of its call
 
 _numbers = itertools.count(1)
 
@@ -85,12 +85,12 @@ class Gate(Worker[Ended]):
         claims = tuple(self._claim(budget, candidate, most, now) for budget in fitting)
         token = Token(f"{call.id}.{os.getpid()}.{next(_numbers)}", claims, candidate)
         ends = max(now, call.started + call.timeout) + GRACE
-        patience = (ends - GRACE - now) / 2  # the other half is for the answer
+        patience = (ends - GRACE - now) / 2  # the other half of the time is for the answer
         try:
             refusal = self._opened().reserve(token.lease, claims, now, ends, patience)
-            if refusal is not None and self.flush():  # what earlier calls of this process gave back may be on its way
+            if refusal is not None and self.flush():  # amounts that earlier calls gave back may still wait in memory
                 refusal = self._opened().reserve(token.lease, claims, now, ends, patience)
-        except Exception as error:  # the database, which may be down, locked or of another version
+        except Exception as error:  # the database may be down, locked or of another version
             self._pass_in_outage(fitting, error)
             return None
         if refusal is not None:
@@ -157,7 +157,7 @@ class Gate(Worker[Ended]):
             if self._namespace:
                 return shared_ledger(self._url).load()(self._url, self._namespace)
             return _database_ledger(self._url)
-        except Exception as error:  # the calls that waited meanwhile must not wait one after another
+        except Exception as error:  # the waiting calls must not try one after another
             self._failed, self._failed_until = error, time.monotonic() + RETRY
             raise
 
@@ -169,7 +169,7 @@ class Gate(Worker[Ended]):
         counted = [claim for claim in token.claims if claim.currency == currency]
         others = [claim for claim in token.claims if claim.currency != currency]
         try:
-            for claims, amount in ((others, 0), (counted, spent)):  # in this order: nothing counts twice when it is tried again
+            for claims, amount in ((others, 0), (counted, spent)):  # in this order, a second try counts nothing twice
                 if claims:
                     self._opened().settle(token.lease, claims, amount)
         except Exception as error:

@@ -13,11 +13,11 @@ from sqlalchemy import exc
 from providerhub_journal._config import Row
 from providerhub_journal._database import ATTEMPTS, CALLS, META
 
-# The value does not fit the table; any other error is one of the database, which may be mended.
-# sqlite3 raises `OverflowError` itself, for a number of more than 64 bits.
+# The value does not fit the table. After any other error of the database, a later try may succeed.
+# sqlite3 raises `OverflowError` for a number of more than 64 bits.
 _REFUSED = (exc.DataError, exc.IntegrityError, exc.StatementError, OverflowError)
 
-_MOST_VALUES = 32_000  # of a statement: the limit of SQLite is 32,766, and that of PostgreSQL twice as many
+_MOST_VALUES = 32_000  # the most values of a statement; SQLite allows 32,766, PostgreSQL twice as many
 _MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s"}  # the mark of a value, by the driver's style
 
 
@@ -66,15 +66,15 @@ def _insert(engine: sa.Engine, rows: Sequence[Row], lost: int) -> None:
 def _many(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
     """Insert rows, many with each statement.
 
-    The driver lets other threads run at each statement, and a busy thread then keeps the interpreter for milliseconds. So as
-    few statements as possible keep the pace of the calls.
+    The driver lets other threads run at each statement, and a busy thread then keeps the interpreter for milliseconds. With
+    few statements, the writer is as fast as the calls.
     """
     dialect = connection.dialect
     names = [name for name in table.c.keys() if name != "n"]  # noqa: SIM118 -- no mapping
     texts = {name for name in names if isinstance(table.c[name].type, sa.JSON)}
     mark = _MARKS.get(dialect.paramstyle)
     values = [tuple(_value(row.get(name), is_json=name in texts) for name in names) for row in rows]
-    if mark is None:  # a driver that knows names only
+    if mark is None:  # a driver with named marks only
         statement = str(sa.insert(table).compile(dialect=dialect, column_keys=names))
         connection.exec_driver_sql(statement, [dict(zip(names, row, strict=True)) for row in values])
         return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # slow to import; most hubs have neither a journal nor a budg
     from providerhub_journal._config import Config
     from providerhub_journal._gate import Gate
 
-COMMAND_LINE = "providerhub"  # the name of the program whose calls are recorded without a setting
+COMMAND_LINE = "providerhub"  # calls of this program are recorded by default
 
 
 class Journal:
@@ -68,7 +68,7 @@ def providerhub_join(settings: Settings) -> Any:
     if not table.get("enabled", config.program == COMMAND_LINE):
         return None
     if config.program != COMMAND_LINE:
-        import providerhub_journal._insert  # noqa: F401 -- beside busy threads it takes seconds, and the calls wait in memory
+        import providerhub_journal._insert  # noqa: F401 -- later, beside busy threads, this takes seconds
     return Journal(config)
 
 
@@ -131,5 +131,5 @@ def providerhub_gate(settings: Settings) -> Gate | None:
     if settings.shared.url is None:
         raise ConfigurationError('journal.ledger = "shared" needs a store: set url in [shared]')
     url = settings.shared.url.reveal()
-    shared_ledger(url)  # a missing plugin is an error now, not an outage later
+    shared_ledger(url)  # a missing plugin raises now, and is not an outage later
     return shared(Gate, budgets, url, settings.shared.namespace)

@@ -11,10 +11,10 @@ from sqlalchemy import exc
 from providerhub_journal._database import BUDGETS, LEASES, Watched, connect
 
 BUSY = 10.0  # seconds for which a call waits for other processes; each keeps the lock for less than a millisecond
-SET_BACK = 60.0  # seconds; a reservation that was made later than in this time tells that the clock was set back
-_FORGOTTEN = 86400.0  # seconds after its end for which a reservation waits for its settlement
+SET_BACK = 60.0  # seconds; a reservation that was made more than so long from now shows that the clock was set back
+_FORGOTTEN = 86400.0  # seconds for which a reservation waits for its settlement after its end
 _LIMITS = {"sqlite": "PRAGMA busy_timeout = {}", "postgresql": "SET LOCAL lock_timeout = {}"}  # in milliseconds
-_TRIES = 5  # of a transaction that another one made impossible
+_TRIES = 5  # tries of a transaction that conflicts with another transaction
 
 
 class Claim(NamedTuple):
@@ -50,7 +50,7 @@ class Refusal(NamedTuple):
 
 
 class _RefusedError(Exception):
-    """Its argument is the `Refusal`. The transaction is undone."""
+    """The argument is the `Refusal`. Raising it undoes the transaction."""
 
 
 class Ledger:
@@ -91,7 +91,7 @@ class Ledger:
         """
 
         def work(connection: sa.Connection) -> None:
-            for claim in sorted(claims):  # in one order everywhere: two transactions cannot wait for each other
+            for claim in sorted(claims):  # with the same order everywhere, two transactions cannot wait for each other
                 if not _take(connection, claim) and not (_begin(connection, claim, now) and _take(connection, claim)):
                     row = connection.execute(sa.select(BUDGETS.c.spent, BUDGETS.c.reserved).where(*_row(claim))).one()
                     raise _RefusedError(Refusal(claim, *row))
@@ -147,7 +147,7 @@ class Ledger:
                     if limit:
                         connection.exec_driver_sql(limit.format(max(1, int(min(patience, BUSY) * 1000))))
                     work(connection)
-            except exc.IntegrityError:  # another process has made the same row at this moment
+            except exc.IntegrityError:  # another process has just made the same row
                 if left == 1:
                     raise
             else:
@@ -159,14 +159,14 @@ def _row(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _take(connection: sa.Connection, claim: Claim) -> bool:
-    """Reserve an amount in one atomic statement; false when there is no row, or not enough left."""
+    """Reserve an amount in one atomic statement; false if there is no row, or not enough is left."""
     is_left = BUDGETS.c.spent + BUDGETS.c.reserved + claim.amount <= claim.limit
     query = sa.update(BUDGETS).where(*_row(claim), is_left).values(reserved=BUDGETS.c.reserved + claim.amount)
     return connection.execute(query).rowcount == 1
 
 
 def _begin(connection: sa.Connection, claim: Claim, now: float) -> bool:
-    """Make the row of a new span of time, or return the reservations of ended processes; false if neither is necessary."""
+    """Make the row of a new period, or take back the reservations of ended processes; false if neither is necessary."""
     if connection.scalar(sa.select(BUDGETS.c.name).where(*_row(claim))) is None:
         connection.execute(sa.insert(BUDGETS).values(name=claim.name, period=claim.period, spent=0, reserved=0))
         return True
@@ -175,7 +175,7 @@ def _begin(connection: sa.Connection, claim: Claim, now: float) -> bool:
     )
     found = connection.execute(sa.select(LEASES.c.id, LEASES.c.amount).where(ended, LEASES.c.amount > 0).with_for_update()).all()
     given_back = 0
-    for lease, amount in found:  # one by one: each is given back by one transaction only, and stays to be settled once
+    for lease, amount in found:  # one by one: only one transaction gives each back, and each can be settled once
         here = LEASES.c.id == lease, LEASES.c.name == claim.name, LEASES.c.amount > 0
         given_back += amount if connection.execute(sa.update(LEASES).where(*here).values(amount=0)).rowcount == 1 else 0
     connection.execute(sa.delete(LEASES).where(LEASES.c.name == claim.name, LEASES.c.ends < now - _FORGOTTEN))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from providerhub_journal._config import Row
 from providerhub_journal._database import ATTEMPTS, CALLS, META, UNIT
 
-BY = ("day", "provider", "model", "program", "asked", "outcome", "error")  # the columns by which sums can be made
+BY = ("day", "provider", "model", "program", "asked", "outcome", "error")  # the columns by which calls can be grouped
 
 
 class Filter(NamedTuple):
@@ -43,7 +43,7 @@ class Filter(NamedTuple):
         if self.text:
             names = ("id", "asked", "model", "provider", "error", "message", "answer", "request_id")
             texts = [*(CALLS.c[name] for name in names), *(sa.cast(CALLS.c[name], sa.Text) for name in ("metadata", "prompt"))]
-            # JSON writes other letters than ASCII as escapes.
+            # JSON writes characters outside ASCII as escapes.
             forms = {self.text, ascii(self.text)[1:-1].replace("\\x", "\\u00")}
             yield sa.or_(*(text.icontains(form, autoescape=True) for text in texts for form in forms))
 

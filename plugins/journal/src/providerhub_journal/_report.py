@@ -16,13 +16,13 @@ from pygal.style import Style
 from providerhub_journal._config import Row
 from providerhub_journal._queries import Filter, sums
 
-# pygal leaves an old finder of its own plugins, at which Python warns at each later import.
+# pygal leaves an old import finder, about which Python would warn at each later import.
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 # The page's style sheet gives these variables their values, in light and in dark.
 _INK, _FAINT = "var(--ink)", "var(--faint)"
 _COLORS = tuple(f"c{number}" for number in range(1, 9))
-_MOST = 8  # series of a chart; the smaller ones become one
+_MOST = 8  # the most series of a chart; smaller series are combined
 _OTHERS = "others"
 
 _CSS = """
@@ -116,7 +116,7 @@ def _sum(rows: Sequence[Row], name: str) -> int:
 
 
 def _calls(rows: Sequence[Row], days: Sequence[str]) -> dict[str, list[float | None]]:
-    """Calls in three parts: those that failed, those that took more than one attempt, and the others."""
+    """Calls in three parts: the failed calls, the calls with more than one attempt, and the others."""
     found = {day: [row for row in rows if row["day"] == day] for day in days}
     failed, fallen = ([_sum(found[day], name) for day in days] for name in ("failures", "fallbacks"))
     plain = [max(0, _sum(found[day], "calls") - bad - more) for day, bad, more in zip(days, failed, fallen, strict=True)]
@@ -124,7 +124,7 @@ def _calls(rows: Sequence[Row], days: Sequence[str]) -> dict[str, list[float | N
 
 
 def _series(rows: Sequence[Row], days: Sequence[str], name: str, value: str) -> dict[str, list[float | None]]:
-    """The values of each name by day, the name with most calls first; `None` where there is none."""
+    """The values of each name by day, the name with most calls first; `None` for a day without a value."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         if row[value] is not None:
@@ -132,7 +132,7 @@ def _series(rows: Sequence[Row], days: Sequence[str], name: str, value: str) -> 
             by_day = found.setdefault(label, {})
             by_day[row["day"]] = by_day.get(row["day"], 0.0) + row[value]
     calls = {label: -sum(row["calls"] for row in rows if str(row[name]) == label) for label in found}
-    order = sorted(found, key=lambda label: (calls[label], label))  # the same in each chart, and so are the colors
+    order = sorted(found, key=lambda label: (calls[label], label))  # the same order, and so the same colors, in each chart
     shown = {label: [found[label].get(day) for day in days] for label in order[:_MOST]}
     if len(order) > _MOST and value != "duration":
         rest = [sum(found[label].get(day, 0.0) for label in order[_MOST - 1 :]) for day in days]
@@ -161,7 +161,7 @@ def _drawn(chart: Any, series: dict[str, list[float | None]], colors: Sequence[s
     for label, values in series.items():
         chart.add(label, values)
     names = (f'<li style="--mark: var(--{color})">{escape(label)}</li>' for label, color in zip(series, colors, strict=False))
-    drawn = re.sub(r"<script.*?</script>", "", chart.render(is_unicode=True), flags=re.DOTALL)  # pygal's own, for tooltips
+    drawn = re.sub(r"<script.*?</script>", "", chart.render(is_unicode=True), flags=re.DOTALL)  # scripts of pygal for tooltips
     return f'{drawn}<ul class="legend">{"".join(names)}</ul>'
 
 

@@ -49,7 +49,7 @@ def _bars(call: Row, tries: list[Row], width: int) -> Table:
     grid = Table.grid(padding=(0, 1))
     for one in tries:
         begin, until = one["started"], one["started"] + one["duration"]
-        until = max(until, begin + end / width / 2)  # the shortest attempt is half a character
+        until = max(until, begin + end / width / 2)  # at least half a character
         status = f" {one['status']}" if one["status"] else ""
         result = f"{one['error']}{status}" if one["error"] else one["outcome"]
         grid.add_row(

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
-TOGETHER = 1000  # items of one piece of work
+TOGETHER = 1000  # the most items of one piece of work
 RETRY = 1.0  # seconds between two tries of work that failed
-AT_EXIT = 5.0  # seconds for which the end of the program waits for the last items
+AT_EXIT = 5.0  # seconds that the end of the program waits for the last items
 
 Item = TypeVar("Item")
 AnyWorker = TypeVar("AnyWorker", bound="Worker[Any]")
@@ -39,8 +39,8 @@ class Worker(Generic[Item]):
         self._begin()
 
     def _begin(self) -> None:
-        """Start with nothing, also in a forked child, where the parent's thread does not run."""
-        # The garbage collector may end a stream, and so put an item, in a thread that holds the lock.
+        """Begin without items and without a thread, also in a forked child: the parent's thread does not run there."""
+        # Re-entrant: the garbage collector may end a stream, which puts an item, in a thread that holds the lock.
         self._guard = threading.RLock()
         self._queue: queue.SimpleQueue[Item | threading.Event] = queue.SimpleQueue()
         self._hurry = threading.Event()
@@ -79,7 +79,7 @@ class Worker(Generic[Item]):
         if self._thread is None:
             with self._guard:
                 if self._thread is None:
-                    if util := sys.modules.get("multiprocessing.util"):  # a forked process of it ends without `atexit`
+                    if util := sys.modules.get("multiprocessing.util"):  # its forked processes end without `atexit`
                         util.Finalize(None, self.close, exitpriority=1)
                     self._thread = threading.Thread(target=self._run, name="providerhub-journal", daemon=True)
                     self._thread.start()
@@ -123,7 +123,7 @@ def flush(seconds: float = AT_EXIT) -> bool:
     Returns:
         Whether that was in time.
     """
-    done = [worker.flush(seconds) for worker in tuple(_shared.values())]  # all of them, also after one that is late
+    done = [worker.flush(seconds) for worker in tuple(_shared.values())]  # flush all workers, even after a late worker
     return all(done)
 
 

@@ -11,7 +11,7 @@ from providerhub_journal._joining import COMMAND_LINE
 from providerhub_journal._rows import call_row, clean
 from providerhub_journal._worker import TOGETHER, Worker, reason
 
-MOST = 10_000  # calls that wait to be written; further ones are lost, and counted
+MOST = 10_000  # the most waiting calls; further calls are lost, and counted
 PRUNE = 3600.0  # seconds between two removals of old rows
 
 
@@ -80,14 +80,14 @@ class Writer(Worker[CallRecord]):
             except (TypeError, ValueError) as error:
                 self._once("metadata", f"the metadata of a call cannot be written and are left out: {error}")
             changed = row if self._redact is None else self._redact(row)
-        except Exception as error:  # such as one of the redaction: what it did not see is not written
+        except Exception as error:  # for example, an error of the redaction: an unredacted call is not written
             self._once("row", f"a call cannot be written and is left out: {type(error).__name__}: {error}")
             self._lose(1)
             return None
         return changed and {"tries": [], **changed}
 
     def _write_directly(self) -> bool:
-        """Write the few rows of the command line; other programs keep a connection. Returns whether this was possible."""
+        """Write the few rows of the command line without SQLAlchemy. Returns whether this was possible."""
         if self._config.program != COMMAND_LINE or self._engine is not None or self._config.keep is not None or self._lost:
             return False
         from providerhub_journal._direct import insert  # slow to import: not before the first call has ended
@@ -99,7 +99,7 @@ class Writer(Worker[CallRecord]):
         return is_written
 
     def _write(self) -> bool:
-        """Write the waiting rows; return whether this worked. If the database cannot be written now, they go on waiting."""
+        """Write the waiting rows; return whether this worked. If the database cannot be written now, the rows stay."""
         try:
             from sqlalchemy import exc  # slow to import: not before the first call has ended
 
@@ -124,11 +124,11 @@ class Writer(Worker[CallRecord]):
                 prune(self._engine, time.time() - self._config.keep)
         except (NewerError, ImportError, exc.ArgumentError) as error:
             self._give_up(error)
-        except Exception as error:  # locked, full, read-only, gone: it may be mended
+        except Exception as error:  # locked, full, read-only or gone: a later try may succeed
             self._once("database", f"{self._place} cannot be written, so calls are not recorded now: {reason(error)}")
         else:
             del self._rows[: len(part)]
-            self._lose(-lost)  # the database counts them now
+            self._lose(-lost)  # the database now has the count
             self._logged.discard("database")
             for each in refused:
                 self._once("row", f"a call cannot be written and is left out: {reason(each)}")
@@ -144,6 +144,6 @@ class Writer(Worker[CallRecord]):
 
     @property
     def _place(self) -> str:
-        """The journal in words, without a password."""
+        """The place of the journal for messages, without a password."""
         head, _, rest = self._config.url.partition("://")
         return f"the journal at {head}://{rest.rpartition('@')[2]}"

@@ -92,7 +92,7 @@ def _tools(request: Request) -> list[Any] | None:
 
 def _tool(function: Mapping[str, Any]) -> Any:
     schema = function.get("parameters") or {"type": "object", "properties": {}}
-    # Without an implementation llm runs nothing, and the tool call goes back to the caller.
+    # The tool has no implementation, so llm does not run it, and the tool call goes back to the caller.
     return llm.Tool(name=str(function.get("name")), description=function.get("description"), input_schema=dict(schema))
 
 

@@ -169,7 +169,7 @@ def _from_url(url: str, where: str) -> Any:
     if found:
         return llm.Attachment(type=found[1], content=_decoded(found[2], where))
     if url.startswith(("https://", "http://")):
-        # Without a type llm would request the address to learn it, so the type is guessed from the name.
+        # The type is guessed from the name: without a type, llm would request the address.
         return llm.Attachment(type=mimetypes.guess_type(urlsplit(url).path)[0], url=url)
     msg = f"{where}: expected an https:// address or a data: URL in base64, not {url[:40]!r}"
     raise InvalidRequestError(msg)

@@ -23,13 +23,13 @@ _REFUSED = range(300, 600)
 
 
 def _without_key(text: str) -> ProviderError:
-    # Status 403 blocks this model only; other models of llm may have keys of their own.
+    # Status 403 blocks only this model: other models of llm may have other keys.
     return AuthenticationError(text, status=403)
 
 
 def _failed(text: str) -> ProviderError:
     found = error_from_status(200, {}, {"error": {"message": text}})
-    found.args = (text,)  # the default message speaks of an answer, and there was none
+    found.args = (text,)  # the default message mentions an answer, but there is no answer
     return found
 
 

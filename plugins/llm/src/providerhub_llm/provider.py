@@ -64,7 +64,7 @@ class Llm:
         finally:
             events.close()
         if failure is not None:
-            # Raised outside of the `except` block: as its context, the SDK's exception might show the request.
+            # Raised outside the `except` block, so that the SDK's exception, which may show the request, is not its context.
             raise failure
         yield from ended(response, response.tool_calls(), response.messages())
 
@@ -124,7 +124,7 @@ class Llm:
 
     def _failure(self, model: Any, error: Exception) -> Exception:
         keys = {self._key}
-        with contextlib.suppress(Exception):  # the failure may be that there is no key
+        with contextlib.suppress(Exception):  # the model may have no key
             keys.add(model.get_key(self._key))
         shown = sorted(filter(None, keys), key=len, reverse=True)
 
@@ -191,7 +191,7 @@ class _Timeouts:
         self._forget()
 
     def _cancel(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everything in it
+        with contextlib.suppress(RuntimeError):  # the loop is closed, with all its tasks
             self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:

@@ -40,7 +40,7 @@ class Mistral(OpenAIChatProvider):
         if request.seed is not None:
             body["random_seed"] = request.seed
         if body.get("tool_choice") == "required":
-            body["tool_choice"] = "any"  # the older word, which all versions of the API know
+            body["tool_choice"] = "any"  # all versions of the API know this older word
         if "tools" in body:
             body["tools"] = tools(body["tools"])
         return {name: value for name, value in {**body, **request.options}.items() if value is not None}

@@ -55,7 +55,7 @@ def body(request: Request, config: ProviderConfig) -> dict[str, Any]:
         "format": {"text": None, "json_object": "json", "json_schema": form.schema}[form.kind],
         "think": None if request.reasoning is None else _think(request.reasoning),
         "keep_alive": config.get("keep_alive"),
-        "truncate": False,  # so that a prompt that is too long is refused; by default its beginning is cut off in silence
+        "truncate": False,  # refuse a prompt that is too long; by default, the server cuts its beginning without notice
         "options": {name: value for name, value in sampling.items() if value is not None} or None,
         **own,
     }
@@ -85,7 +85,7 @@ def tokens(request: Request, *, usual: bool = False) -> int:
 
 
 def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
-    names: dict[Any, Any] = {}  # the names of the tools by the identifiers of the calls
+    names: dict[Any, Any] = {}  # the identifier of a call → the name of its tool
     for place, message in enumerate(modern(messages)):
         where, content = f"messages[{place}]", message.get("content")
         found: dict[str, Any] = {"role": message["role"], "content": _text(content)}

@@ -46,7 +46,7 @@ class ChatReading(JsonReading):
         super().__init__(call, headers)
         self._expected = expected
         self._calls = 0
-        self._known = {"message", "done"}  # the fields of a line that say nothing new beside its text
+        self._known = {"message", "done"}  # fields of a line without further content
         self._turn: dict[str, Any] = {}
 
     def event(self, data: dict[str, Any], name: str) -> Iterable[str | Event]:
@@ -110,7 +110,7 @@ class ChatReading(JsonReading):
         for name, value in data.items():
             if name in _READ or name in timings or name in self._known or not value:
                 continue
-            if name in _NAMES:  # the first line says it
+            if name in _NAMES:  # the first line is enough
                 self._known.add(name)
             yield Detail(_NAMES.get(name, name), value)
 

@@ -120,7 +120,7 @@ class Ollama(WireProvider):
         for name, entry in named.items():
             try:
                 shown = (yield HttpRequest("/api/show", {"model": name})).json()
-            except ProviderError:  # removed since, or a proxy that has the list only
+            except ProviderError:  # the model was removed, or a proxy has only the list
                 shown = {}
             found.append(self._model(name, {**entry, **(shown if isinstance(shown, dict) else {})}))
         return sorted((model for model in found if model is not None), key=lambda model: model.supports_embeddings is True)
@@ -158,7 +158,7 @@ class Ollama(WireProvider):
             supports_tools="tools" in able if able else None,
             supports_images="vision" in able if able else None,
             supports_reasoning="thinking" in able if able else None,
-            supports_json_schema=None if entry.get("remote_host") else True,  # the server itself keeps the answer to the schema
+            supports_json_schema=None if entry.get("remote_host") else True,  # the server enforces the schema
             supports_files=False,
             supports_audio=False,
             context_window=self._window(entry),

@@ -77,12 +77,12 @@ class _Item:
         self.names = {raw.get("id"), raw.get("call_id")} - {None, ""}
         self.place: int | None = None  # the number of the tool call
         self.order: dict[str, list[int]] = {}  # the indices of the parts of each type: some servers count from 1 in a stream
-        self.said: dict[Any, str] = {}  # by the type of a part and its number among those of its type
+        self.said: dict[Any, str] = {}  # (type of a part, its number among the parts of this type) → the text so far
         self.starts: dict[Any, int] = {}
         self.done = False
 
     def number(self, part: str, index: int) -> int:
-        """Return the number of a streamed part among those of its type."""
+        """Return the number of a streamed part among the parts of its type."""
         known = self.order.setdefault(part, [])
         if index not in known:
             known.append(index)
@@ -97,7 +97,7 @@ class ResponsesAnswer:
         self._known: dict[str, Any] = {}
         self._length = 0
         self._calls = 0
-        self._thought: Any = None  # the part of reasoning that came last
+        self._thought: Any = None  # the latest part of reasoning
 
     def event(self, event: Mapping[str, Any], name: str) -> Pieces:
         """Read an event of a stream.
@@ -239,12 +239,12 @@ class ResponsesAnswer:
         yield _TEXTS[part](text)
 
     def _done(self, raw: Any, spot: Any, *, last: bool = False) -> Pieces:
-        """Read a whole item, of which pieces may have come."""
+        """Read a whole item. Pieces of it may have come before."""
         if not isinstance(raw, Mapping):
             raise openai_chat.shape_error("output", raw)
         kind = str(raw.get("type"))
         item = self._by_name({raw.get("id"), raw.get("call_id")} - {None, ""}) or self._by_spot(spot, kind)
-        if item is None:  # one that began with a delta
+        if item is None:  # perhaps an item that began with a delta
             item = next((one for one in self._items if one.kind == kind and one.raw.keys() <= {"id", "type"}), None)
         item = item or self._begun(raw, spot)
         if not item.done:
@@ -303,7 +303,7 @@ def _citation(said: Mapping[str, Any], start: int) -> Citation:
     fields = dict(said)
     begin, end = (fields.pop(name, None) for name in ("start_index", "end_index"))
     url, title, filename = (fields.pop(name, None) for name in ("url", "title", "filename"))
-    place = fields.get("index")  # a file is cited at one place
+    place = fields.get("index")  # the citation of a file has one place
     begin, end = (place, place) if begin is None and type(place) is int else (begin, end)
     return Citation(
         url=url,

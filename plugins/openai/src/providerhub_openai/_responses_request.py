@@ -57,7 +57,7 @@ def written(request: Request) -> tuple[dict[str, Any], list[str]]:
     stores = options.get("store", False) is not False
     leading = next((n for n, one in enumerate(request.messages) if not _is_instruction(one)), len(request.messages))
     if "instructions" in options or leading == len(request.messages):
-        leading = 0  # the API needs an input
+        leading = 0  # the API requires an input
     tools = [*map(_tool, request.tools or ()), *(options.pop("tools", None) or ())]
     body: dict[str, Any] = {
         "model": request.model,
@@ -127,7 +127,7 @@ class _Input:
 
     def _answer(self, message: Message, where: str) -> Iterator[Item]:
         turn = message.get("turn")
-        if isinstance(turn, list | tuple):  # of this API; a mapping is of chat completions
+        if isinstance(turn, list | tuple):  # a turn of this API; a turn of chat completions is a mapping
             yield from self._own(turn, message.get("tool_calls") or ())
             return
         content = message.get("content")
@@ -158,9 +158,9 @@ class _Input:
                 self._custom.add(item.get("call_id"))
             if item in lost:
                 continue
-            if item.get("type") == "reasoning":  # it is refused with fields that are null
+            if item.get("type") == "reasoning":  # the service refuses null in its fields
                 item = {name: value for name, value in item.items() if value is not None}  # noqa: PLW2901 -- a copy
-            elif lost:  # an item with an identifier is refused without its reasoning
+            elif lost:  # without its reasoning, the service refuses an item with an identifier
                 item.pop("id", None)
             yield item
 
@@ -191,7 +191,7 @@ def _id(given: Any) -> str:
 
 
 def _legacy(name: Any) -> str:
-    """Make the identifier of a call in the shape of 2023, which has none."""
+    """Make an identifier for a call in the shape of 2023, which has no identifiers."""
     return f"function_{name}"
 
 
@@ -241,7 +241,7 @@ def _image(part: Mapping[str, Any], _where: str) -> Item:
 
 def _file(part: Mapping[str, Any], _where: str) -> Item:
     found = {name: value for name, value in (part.get("file") or {}).items() if value is not None}
-    if not str(found.get("file_data", "data:")).startswith("data:"):  # an address has a field of its own, and its name in it
+    if not str(found.get("file_data", "data:")).startswith("data:"):  # an address has its own field, and needs no name
         found = {"file_url": found["file_data"]}
     return {"type": "input_file", **found}
 
@@ -265,11 +265,11 @@ def _tool(tool: Mapping[str, Any]) -> Item:
     kind = tool.get("type")
     own = tool.get(kind) if kind in {"function", "custom"} else None
     if not isinstance(own, Mapping):
-        return dict(tool)  # one that the service runs itself, in the API's own shape
+        return dict(tool)  # a tool of the service itself, in the API's own shape
     found = {"type": kind, **own}
     if kind == "function":
         found.setdefault("parameters", {"type": "object", "properties": {}})
-        found["strict"] = bool(own.get("strict"))  # the API's default is true, that of chat completions false
+        found["strict"] = bool(own.get("strict"))  # by default true here, and false in chat completions
     elif isinstance(grammar := (own.get("format") or {}).get("grammar"), Mapping):
         found["format"] = {"type": "grammar", **grammar}
     return found

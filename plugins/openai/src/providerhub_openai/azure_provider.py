@@ -175,7 +175,7 @@ class Azure(OpenAI):
         name, model = str(entry["id"]), str(entry.get("model") or entry["id"])
         if _NO_TEXT.search(model) or entry.get("status", "succeeded") != "succeeded":
             return None
-        if openai_model(model, "auto") is None:  # of another vendor
+        if openai_model(model, "auto") is None:  # a model of another vendor
             return ModelInfo(name, supports_stream=True)
         return openai_model(model, self._api, served=name)
 
@@ -235,7 +235,7 @@ def _placed(config: ProviderConfig) -> tuple[ProviderConfig, str, str]:
     try:
         parts = urlsplit(config.url or "")
     except ValueError:
-        return config, "v1", ""  # the toolkit says what is wrong with the address
+        return config, "v1", ""  # the toolkit raises the error of the address
     base, _, rest = parts.path.rstrip("/").partition("/openai")
     query = parse_qs(parts.query)
     stated = (query.pop("api-version", None) or [""])[0]

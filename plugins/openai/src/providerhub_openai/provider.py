@@ -124,7 +124,7 @@ class OpenAI(Batches, OpenAIChatProvider):
         if not (urlsplit(self.config.url or "").hostname == HOST or self._api == "responses"):
             msg = "tokens are counted by the Responses API only: set api = 'responses' if the service has it"
             raise CapabilityError(msg)
-        body, notes = written(attrs.evolve(request, stop=None, seed=None))  # they have no tokens, and the API has neither
+        body, notes = written(attrs.evolve(request, stop=None, seed=None))  # the API has neither, and they use no tokens
         call.notes += notes
         sent = HttpRequest(f"{self.responses}/input_tokens", {name: body[name] for name in _COUNTED if name in body})
         answer: HttpAnswer = yield sent
@@ -142,7 +142,7 @@ class OpenAI(Batches, OpenAIChatProvider):
         if request.stream and self._stream_usage:
             body.setdefault("stream_options", {"include_usage": True})
         if self.at_openai and "max_tokens" in body and "max_tokens" not in request.options:
-            # OpenAI's reasoning models refuse the old name. All its models know the new one; other servers may not.
+            # OpenAI's reasoning models refuse the old name. All its models know the new name, but other servers may not.
             body.setdefault("max_completion_tokens", body.pop("max_tokens"))
         return {name: value for name, value in body.items() if value is not None}
 
@@ -168,7 +168,7 @@ def _refuse_addresses(request: Request) -> None:
                     f"messages[{place}]: OpenAI's chat completions fetch no file from an address; "
                     "pass providerhub.file(path), or set api = 'responses'"
                 )
-                raise CapabilityError(msg)  # no capability: it takes their bytes
+                raise CapabilityError(msg)  # without a capability: the API accepts the bytes
 
 
 def refusals(name: str) -> tuple[Refusal, ...]:
@@ -185,7 +185,7 @@ def refusals(name: str) -> tuple[Refusal, ...]:
             phrases=[
                 r"only (?:be )?(?:supported|available|used) (?:in|with|at|by|via) (?:the )?(?:/?v1/)?responses\b",
                 r"use /?v1/responses",
-                r"invalid value: '\w+'\. supported values are: 'function'",  # a tool that the service runs itself
+                r"invalid value: '\w+'\. supported values are: 'function'",  # a tool of the service itself
             ],
             hint=f'; set api = "responses" {place}',
         ),

@@ -19,9 +19,9 @@ __all__ = ["Telemetry", "providerhub_join"]
 
 
 class _Waiting:
-    """Makes the `Telemetry` when the first call has ended, so that the call need not wait for OpenTelemetry's import.
+    """Makes the `Telemetry` after the first call, so that the call need not wait for OpenTelemetry's import.
 
-    Without an import of OpenTelemetry or a variable for its SDK, there is no SDK, and nothing is made.
+    If the program has not imported OpenTelemetry and no variable configures its SDK, no object is made.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -23,7 +23,7 @@ _REQUEST = {
     "seed": "gen_ai.request.seed",
     "stop": "gen_ai.request.stop_sequences",
 }
-_PLACES = 4096  # combinations of a provider, a model and a kind of tokens that are remembered
+_PLACES = 4096  # the most remembered combinations of a provider, a model and a kind of tokens
 _EVENT = "gen_ai.client.inference.operation.details"
 
 
@@ -76,7 +76,7 @@ class Telemetry:
     def providerhub_call_finished(self, call: CallRecord) -> None:
         """Make the spans of a call and its attempts, and record the metrics."""
         attempts, operation = call.route.attempts, _operation(call)
-        for attempt in attempts:  # the tokens of a failed one are money too
+        for attempt in attempts:  # the tokens of failed attempts cost money too
             for field, put, kind in self._uses if attempt.usage is not None else ():
                 if (count := getattr(attempt.usage, field)) is not None:
                     put(count, self._place(attempt.provider, attempt.model, operation, kind))
@@ -92,7 +92,7 @@ class Telemetry:
             words = _content.attributes(call)
             event = LogRecord(event_name=_EVENT, severity_number=SeverityNumber.INFO, attributes={**shown, **words})
             self._logger.emit(event)
-        # The hooks run in the context of the caller, so a span that is made afterwards has the same parent.
+        # The hooks run in the context of the caller, so a span that is made after the call has the right parent.
         span = self._tracer.start_span(f"{operation} {call.request.model}", attributes=place, start_time=_moment(call))
         if span.is_recording():
             for attempt in attempts:

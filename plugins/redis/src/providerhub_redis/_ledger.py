@@ -12,7 +12,7 @@ from typing import Any
 
 from providerhub_redis._server import client_of
 
-KEPT = 40 * 86_400  # seconds for which a budget is kept whose span of time ends
+KEPT = 40 * 86_400  # seconds for which the server keeps a budget with a period
 EVER = "ever"
 
 

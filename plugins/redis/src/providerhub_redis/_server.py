@@ -23,11 +23,11 @@ from redis.retry import Retry
 from providerhub import ConfigurationError, Fact
 from providerhub_redis._stock import Found, Wish
 
-ANSWER = 1.0  # seconds in which the server must accept a connection, or answer a command
-MOST = 10_000  # facts of one namespace; the server forgets those that end first
-LEASE = 30  # seconds after which the calls no longer count whose process does not renew its lease
-AHEAD = 0.05  # seconds; a start that lies further ahead is not taken in stock
-LOOK = 0.2  # seconds between two looks at a lane that is full of calls
+ANSWER = 1.0  # seconds within which the server must accept a connection, or answer a command
+MOST = 10_000  # the most facts of a namespace; the server forgets the facts that end first
+LEASE = 30  # seconds without renewal of its lease after which the calls of a process no longer count
+AHEAD = 0.05  # seconds; a start further in the future is not taken in advance
+LOOK = 0.2  # seconds between two looks at a full lane
 FORGIVEN = "forgiven"
 
 
@@ -46,7 +46,7 @@ class Server:
         self._facts = f"providerhub:{{{namespace}}}:facts"  # the braces put all keys of a namespace into one slot of a cluster
         self._name = f"providerhub:{{{namespace}}}:channel"
         self._sender = secrets.token_hex(8)
-        self._offset = 0.0  # the server's clock, in seconds, less the monotonic clock of this process
+        self._offset = 0.0  # the server's clock minus the monotonic clock of this process, in seconds
         self._prefix = f"providerhub:{{{namespace}}}:lane:"
         self._waiting = f"providerhub:{{{namespace}}}:waiting"  # the channel that names a lane for which a process waits
         self._script = files(__package__).joinpath("take.lua").read_text("utf-8")
@@ -58,7 +58,7 @@ class Server:
         """Connect, and yield the current facts of other processes."""
         self._client = client_of(self._url)
         self._channel = self._client.pubsub()
-        self._channel.subscribe(self._name, self._waiting)  # first, so that nothing is missed between the list and the channel
+        self._channel.subscribe(self._name, self._waiting)  # first, so that no fact is missed between the list and the channel
         seconds, micros = self._client.time()
         self._offset = seconds + micros / 1e6 - time.monotonic()
         self._digest = self._client.script_load(self._script)
@@ -89,11 +89,11 @@ class Server:
 
     def tell(self, fact: Fact) -> None:
         """Pass a fact on to the other processes, and keep it for later processes."""
-        # The list comes first: a process that hears a message may take the fact back at once.
+        # The list comes first: a process that reads the message may withdraw the fact at once.
         if fact.what == FORGIVEN:
             self._take_back(fact.scope)
         else:
-            with contextlib.suppress(OutOfMemoryError):  # a full server passes facts on, and cannot keep them
+            with contextlib.suppress(OutOfMemoryError):  # a full server passes facts on, but cannot store them
                 self._keep(fact)
         message = json.dumps([self._sender, fact.scope, fact.model, fact.what, round(fact.seconds, 3)])
         self._client.publish(self._name, message)

@@ -6,7 +6,7 @@ The methods only record work for this thread. So a call never waits for the serv
 from __future__ import annotations
 
 import contextlib
-import encodings.idna  # noqa: F401 -- the socket module imports it at its first use: a fork in the middle would break it
+import encodings.idna  # noqa: F401 -- `socket` would import it later: a fork during that import would break it
 import logging
 import os
 import random
@@ -23,15 +23,15 @@ from providerhub import Claim, Fact, Shared
 from providerhub_redis._server import Server, client_of
 from providerhub_redis._stock import Found, Stock, Wish
 
-Place = tuple[str, str, str]  # scope, model and statement of a fact
+Place = tuple[str, str, str]  # the scope, the model and the statement of a fact
 
 FORGIVEN = "forgiven"
 UNKNOWN = "shared limits unknown"
-MOST_FACTS = 1000  # of this process
-FORGIVEN_FOR = 60.0  # seconds for which a pardon waits for the server
-TICK = 0.05  # seconds between two reports of what calls have used
-BEAT = 5.0  # seconds of silence after which the server is asked whether it is there
-FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between two attempts to connect; they double, and half of each is random
+MOST_FACTS = 1000  # the most facts of this process
+FORGIVEN_FOR = 60.0  # seconds for which a "forgiven" fact waits for the server
+TICK = 0.05  # seconds between two reports of used tokens
+BEAT = 5.0  # seconds of silence after which the server gets a ping
+FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between two attempts to connect; they double each time, and half of them is random
 CLOSING = 0.5  # seconds that `close` waits for the last facts to be sent
 
 _log = logging.getLogger("providerhub")
@@ -67,18 +67,18 @@ class RedisState:
 
     def _begin_empty(self) -> None:
         self._server = Server(self._url, self.namespace)
-        # Place → the moment at which the fact ends. Facts of this process, which the server may have lost after a restart.
+        # Place → the time at which the fact ends. Facts of this process, since the server may lose them at a restart.
         self._facts: dict[Place, float] = {}
         self._unsent: dict[Place, float] = {}
-        # The claims that are not answered, by name, with the time of each.
+        # Identifier → a claim without an answer, its callback and its time.
         self._asked: dict[str, tuple[Claim, Callable[[str, float], object], float]] = {}
         self._stock = Stock()
-        self._is_restless = False  # whether the thread will look soon for turns that were given back
+        self._is_restless = False  # whether the thread will soon look for returned turns
         self._renew_at = self._rest_until = self._ping_at = 0.0
-        self._refusal = ""  # the error with which the server refused to count the last claim
+        self._refusal = ""  # the error of the server at the last claim; empty for none
         self._closed = False
         self._said = ""
-        # The thread hears at one end of a pair of sockets when there is something to send.
+        # A byte in this pair of sockets wakes the thread when there is data to send.
         self._ear, self._bell = socket.socketpair()
         for end in (self._ear, self._bell):
             end.setblocking(False)  # noqa: FBT003 -- the standard library's
@@ -152,7 +152,7 @@ class RedisState:
         if self._stock.wanted_until > time.monotonic():
             self._wake()
         elif not self._is_restless and used is not None and any(tpm for *_, tpm in claim.lanes):
-            self._is_restless = True  # the thread comes back every 50 ms while tokens are to be counted
+            self._is_restless = True  # the thread looks every 50 ms while there are tokens to count
             self._wake()
 
     def close(self) -> None:
@@ -175,7 +175,7 @@ class RedisState:
         self._thread.start()
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # it is full, so the thread will wake; or closed
+        with contextlib.suppress(OSError):  # a full socket wakes the thread anyway; or the socket is closed
             self._bell.send(b"!")
 
     def _run(self) -> None:
@@ -189,7 +189,7 @@ class RedisState:
                 self._server.keep(self._stock.held())
                 self._say("")
                 self._serve()
-            except Exception as error:  # of the client, of the network; the thread must outlive it
+            except Exception as error:  # an error of the client or the network must not end the thread
                 self._fail()
                 self._say(f"{type(error).__name__}: {error}")
             finally:
@@ -212,7 +212,7 @@ class RedisState:
             self._send()
             self._count()
             if self._closed and not self._unsent:
-                self._server.keep((name, 0) for name, _ in self._stock.held())  # else they would count until their leases end
+                self._server.keep((name, 0) for name, _ in self._stock.held())  # or they count until their leases end
                 return
             if not self._listen(TICK if self._is_restless else BEAT, self._server.socket) and time.monotonic() >= self._ping_at:
                 self._server.ping()
@@ -243,7 +243,7 @@ class RedisState:
 
     def _count(self) -> None:
         """Give back unused units, take turns and stock, and renew the leases."""
-        self._is_restless = False  # first, so that tokens that are given back from now on are not missed
+        self._is_restless = False  # first, so that no token that is returned from now on is missed
         if owed := self._stock.owed():
             self._is_restless = True
             self._server.correct(owed)
@@ -292,7 +292,7 @@ class RedisState:
 
     def _fail(self) -> None:
         """Answer the claims that the server will not answer."""
-        self.is_up = False  # first, so that no further claim comes
+        self.is_up = False  # first, so that no new claim comes
         while self._asked:
             _, (_, answer, _) = self._asked.popitem()
             answer(UNKNOWN, 0.0)
@@ -302,7 +302,7 @@ class RedisState:
             self._forget(fact.scope)
         try:
             self._told(fact)
-        except Exception:  # the hub's fault must not end the connection
+        except Exception:  # an error of the hub must not end the connection
             _log.exception("shared state: a fact of another process could not be used")
 
     def _say(self, failure: str) -> None:
@@ -328,4 +328,4 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
 
 
 def _silent(_reason: str, _seconds: float) -> None:
-    """The answer to a wish without a call."""
+    """The callback of a wish that belongs to no call."""

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 from providerhub import Claim
 
-IDLE = 5.0  # seconds without a call after which calls at once are given back
+IDLE = 5.0  # seconds without a call after which free calls at once are given back
 WANTED = 2.0  # seconds for which nothing is kept in stock after another process had to wait
 LATE = 0.05  # seconds by which a start may be later than its moment
-TOKENS_LAST = 0.9  # seconds; the window of the server is a second longer than a minute for them
-STARTS_FOR, TOKENS_FOR = 0.03, 0.3  # seconds for which they are taken ahead
-SHORTEST = 0.01  # seconds over which the pace is taken at least
-DEMAND = 0.2  # seconds; when calls at once run out twice in this time, more are taken
-MOST_CALLS = 64  # calls at once beyond the need, at most
+TOKENS_LAST = 0.9  # seconds for which tokens are kept; for them, the server's window is a second longer than a minute
+STARTS_FOR, TOKENS_FOR = 0.03, 0.3  # starts and tokens are taken in advance for so many seconds
+SHORTEST = 0.01  # the shortest time in seconds over which the rate of use is measured
+DEMAND = 0.2  # seconds; if calls at once run out twice within this time, more are taken
+MOST_CALLS = 64  # the most calls at once beyond the need
 FORGET = 120.0  # seconds without a call after which a lane is forgotten
 
 
@@ -59,8 +59,8 @@ class Supply:
     def __init__(self) -> None:
         self.left = self.second = self.low = 0.0
         self.until = math.inf
-        self.later: tuple[float, float, float] | None = None  # units, their end, and the second in which they count
-        self.base = 0.0  # the units at the time `since`, which says how fast they are used
+        self.later: tuple[float, float, float] | None = None  # the next units, their end, and the second in which they count
+        self.base = 0.0  # the units at the time `since`, to measure the rate of use
         self.since = -math.inf
 
     def has(self, now: float, need: float, lost: list[tuple[float, float]]) -> bool:
@@ -106,12 +106,12 @@ class Lane:
     __slots__ = ("calls", "emptied", "in_use", "limits", "lost", "more", "starts", "tokens", "used_at", "wanted_until")
 
     def __init__(self) -> None:
-        self.limits: tuple[Any, ...] = "", None, None, None  # as in the latest claim that the server was asked for
+        self.limits: tuple[Any, ...] = "", None, None, None  # of the latest claim at the server
         self.starts, self.tokens = Supply(), Supply()
-        self.calls = self.in_use = self.more = 0  # calls at once that are free, those in use, and those to take beyond the need
-        self.emptied = -math.inf  # when the free ones ran out last
+        self.calls = self.in_use = self.more = 0  # calls at once: free, in use, and to take beyond the need
+        self.emptied = -math.inf  # the last time at which no call at once was free
         self.used_at = self.wanted_until = -math.inf
-        self.lost: list[tuple[float, float]] = []  # tokens that no call used, each with its second
+        self.lost: list[tuple[float, float]] = []  # unused tokens, with the second in which they count
 
     def has(self, now: float, tokens: float) -> bool:
         """Whether a turn is there."""
@@ -135,17 +135,17 @@ class Stock:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lanes: dict[str, Lane] = {}
-        self._turns: dict[str, list[float]] = {}  # the seconds in which the tokens of a claim count, by its lanes
+        self._turns: dict[str, list[float]] = {}  # claim → for each of its lanes, the second in which its tokens count
         # Filled without the lock: the garbage collector may give a turn back at any line.
         self._ended: deque[tuple[Claim, float | None]] = deque()
-        self._owed: dict[tuple[str, float], float] = {}  # tokens to be counted more or less, by lane and second
+        self._owed: dict[tuple[str, float], float] = {}  # lane and second → the tokens to add to the server's count
         self.is_low = False
         self.wanted_until = -math.inf
 
     def take(self, claim: Claim) -> bool:
         """Take a turn; false when the server must be asked."""
         if not self._lock.acquire(blocking=False):
-            return False  # never waits: this thread may have the lock, where the garbage collector ends a call
+            return False  # no wait: the garbage collector may call this in a thread that holds the lock
         try:
             if self._ended:
                 self._settle()
@@ -296,5 +296,5 @@ def _more(name: str, lane: Lane, now: float) -> Wish:
     _, _, interval, tpm = lane.limits
     starts = int(lane.starts.wanted(now, 0, STARTS_FOR)) if lane.starts.is_low else 0
     tokens = lane.tokens.wanted(now, 0, TOKENS_FOR) if lane.tokens.is_low else 0.0
-    lane.starts.low = lane.tokens.low = 0.0  # until more is here
+    lane.starts.low = lane.tokens.low = 0.0  # no further wish until these have come
     return Wish(name, None, interval, tpm, more_starts=starts, more_tokens=tokens)

@@ -141,7 +141,7 @@ def project(name: str, *, wire: str, license_name: str = "Apache-2.0", author: s
         for file in sorted(root.rglob(f"*{SUFFIX}")):
             path = file.relative_to(root).as_posix().removesuffix(SUFFIX)
             text = _filled(file, fields, WIRES[wire].kind)
-            if text or path.endswith(".typed"):  # not one for the other kind of plugins
+            if text or path.endswith(".typed"):  # a file for the other kind of plugins is empty
                 yield path.replace("_package_", fields["package"]), text
     if license_name != "none":
         yield "LICENSE", _filled(TEMPLATE / f"LICENSE-{license_name}{SUFFIX}", fields)

@@ -168,19 +168,19 @@ class Connection:
         """See `Peer.hold`."""
         while True:
             self._receive()
-            # The bytes are never read, and a client may send for ever.
+            # No step reads these bytes, and a client may send without end.
             del self._buffer[:-_READ]
 
     def close(self) -> None:
         """See `Peer.close`."""
-        with contextlib.suppress(OSError, ValueError):  # the client may have gone, or TLS never have begun
+        with contextlib.suppress(OSError, ValueError):  # the client may have gone, or TLS may not have begun
             if isinstance(self._sock, ssl.SSLSocket):
                 self._sock.settimeout(0)
-                with contextlib.suppress(OSError):  # sends its goodbye, and would then wait for the answer
+                with contextlib.suppress(OSError):  # sends the end of TLS, and would then wait for the answer
                     self._sock.unwrap()
                 self._sock.settimeout(None)
             self._sock.shutdown(socket.SHUT_WR)
-        # Closing now could send RST when the client has sent more, and the client would lose our bytes.
+        # If the client has sent more, closing now could send RST, and the client would lose our bytes.
         self.hold()
 
     def reset(self) -> None:
@@ -239,7 +239,7 @@ class Connection:
             self._sock.close()
 
     def _read_chunks(self, at: int) -> tuple[bytes, int]:
-        """Read a chunked body that begins at an index; return the body and the index behind it."""
+        """Read a chunked body that begins at an index; return the body and the index after it."""
         body = bytearray()
         while True:
             while (eol := self._buffer.find(b"\r\n", at)) < 0:
@@ -266,7 +266,7 @@ class Connection:
         self._buffer += data
 
     def _wait(self, latch: Latch | None, seconds: float | None) -> None:
-        """Wait for a latch or for time to pass; end the script when the client goes or the server closes."""
+        """Wait for a latch or for some seconds; end the script when the client goes or the server closes."""
         deadline = None if seconds is None else time.monotonic() + seconds
         with _Selector() as selector:
             for source in (self._sock, self._host.closing, latch):

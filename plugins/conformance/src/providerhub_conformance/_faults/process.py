@@ -117,8 +117,8 @@ def serve_in_process(*scripts: Scripted, repeat: bool = True) -> Iterator[Server
                 raise RuntimeError(f"the fault server's process did not start: {answer}")
             yield ServerProcess(child, str(answer["url"]))
         finally:
-            # The process ends with its input.
-            with contextlib.suppress(OSError):  # the process may have died with orders unread
+            # The process ends at the end of its input.
+            with contextlib.suppress(OSError):  # the process may have died before it read all orders
                 child.stdin.close()
             try:
                 child.wait(_PATIENCE)
@@ -134,7 +134,7 @@ def main() -> None:
     try:
         scripts, repeat = pickle.load(orders)  # noqa: S301 -- from the process that started this one
         server = FaultServer(*scripts, repeat=repeat, record=False)
-    except Exception as error:  # the parent reports any error
+    except Exception as error:  # the parent process reports any error
         _tell({"error": f"{type(error).__name__}: {error}"})
         return
     with server:

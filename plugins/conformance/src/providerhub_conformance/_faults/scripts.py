@@ -250,5 +250,5 @@ def openai_stream(*texts: str, finish_reason: str | None = "stop", done: bool = 
 def _raw(data: bytes | str | Mapping[str, Any]) -> bytes:
     if isinstance(data, bytes):
         return data
-    # As the real services write it: UTF-8 without escapes, and no spaces.
+    # The form of the real services: UTF-8 without escapes, and no spaces.
     return (data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))).encode()

@@ -71,7 +71,7 @@ class FaultServer:
         record: bool = True,
         aside: Callable[[RecordedRequest], Script | None] | None = None,
     ) -> None:
-        # Flattened here, so that the constructor raises for a mistake, and not a thread.
+        # Flattened here, so that the constructor raises for a mistake, not a thread.
         self._scripts = [_settled(script) for script in scripts]
         self._repeat = repeat or (len(scripts) == 1 and not isinstance(self._scripts[0], tuple))
         self._turn = 0
@@ -90,7 +90,7 @@ class FaultServer:
         self.peak = 0
         self.errors: list[Exception] = []
         self._listener = socket.create_server((HOST, 0), backlog=4096)
-        self._listener.settimeout(0)  # a client may go between select() and accept()
+        self._listener.settimeout(0)  # the client may go between select() and accept()
         self.port: int = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept_all, name=f"fault-server-{self.port}", daemon=True)
         self._acceptor.start()
@@ -214,7 +214,7 @@ class FaultServer:
             latch.release()
 
     def __enter__(self) -> Self:
-        """Return the server. It runs since it was made."""
+        """Return the server. It has been running since it was made."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -259,7 +259,7 @@ class FaultServer:
             self._converse(connection)
         except ScriptOver:
             pass
-        except Exception as error:  # kept for the test's thread, which raises it
+        except Exception as error:  # the thread of the test raises it
             self.errors.append(error)
         finally:
             connection.release()
@@ -356,7 +356,7 @@ def refusing_url() -> Iterator[str]:
     Yields:
         The address.
     """
-    # Bound and not listening: no other process gets the port, and the kernel refuses connections.
+    # The socket is bound but does not listen: no other process gets the port, and the kernel refuses connections.
     with socket.socket() as sock:
         sock.bind((HOST, 0))
         yield f"http://{HOST}:{sock.getsockname()[1]}"
@@ -376,7 +376,7 @@ def unanswering_url() -> Iterator[str]:
         listener.bind((HOST, 0))
         listener.listen(0)
         waiting: list[socket.socket] = []
-        # A queue of length 0 holds one connection. A few more fill it for sure.
+        # A queue of length 0 holds one connection. Further connections make sure that it is full.
         for _ in range(4):
             sock = stack.enter_context(socket.socket())
             sock.settimeout(0)

@@ -122,7 +122,7 @@ class Repeat:
         """Play the step."""
         steps = self.script
         if self.times is None and len(steps) == 1 and isinstance(steps[0], Send) and steps[0].data:
-            # The client cannot tell one send from many, and an endless stream should fill the wire.
+            # For a client, one send looks like many, and an endless stream should be fast.
             data = steps[0].data
             steps = (Send(data * max(1, _BLOCK // len(data))),)
         played = 0

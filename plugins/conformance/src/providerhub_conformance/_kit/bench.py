@@ -53,7 +53,7 @@ class Bench:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        # The servers first, so that callers that still wait for them end.
+        # The servers end first, which ends the callers that still wait for them.
         for server in self.servers:
             with contextlib.suppress(Exception):
                 server.close()
@@ -136,7 +136,7 @@ class Bench:
         Args:
             reply: The content of the answer.
         """
-        # Written when a request arrives, so that it also works without a wire.
+        # The answer is written when a request arrives, so that this also works without a wire.
         return lambda request: self.streamed(*self.frames(reply).all) if self.wire.asked(request).stream else self.whole(reply)
 
     def by_kind(self, streamed: Script, whole: Script) -> Callable[[RecordedRequest], Script]:
@@ -291,7 +291,7 @@ class Bench:
         return [functools.partial(self._forgiven, client, way) for way in ways]
 
     def _forgiven(self, client: Client, way: Callable[[], Completion]) -> Completion:
-        """Make a call to which earlier refusals of the service do not matter: they pause the provider."""
+        """Make a call after forgetting earlier refusals, which would pause the provider."""
         client.hub.forgive(self.subject.name)
         return way()
 

@@ -145,7 +145,7 @@ _DETAILS: dict[str, type] = {"id": str, "model": str, "request_id": str, "stop_s
 
 
 def _as_json(value: Any) -> Any:
-    """The value as it comes out of a database; an error's text where it cannot be stored."""
+    """The value as JSON would return it; for a value that JSON cannot hold, the text of the error."""
     try:
         return json.loads(json.dumps(value))
     except (TypeError, ValueError) as error:
@@ -180,7 +180,7 @@ def message_goes_back(bench: Bench) -> None:
 def finish_reason_mapped(bench: Bench) -> None:
     """Each finish reason of the service arrives under its common name, plain and streaming."""
     for reason in bench.wire.finish_reasons:
-        if reason == "tool_calls":  # checked with a tool call; see claimed-tools
+        if reason == "tool_calls":  # the check claimed-tools covers it, with a tool call
             continue
         client = bench.client(bench.serve(bench.answering(Reply(text=("Hi",), finish_reason=reason))))
         for way in bench.ways(client):

@@ -138,7 +138,7 @@ def tool_results_carried(bench: Bench) -> None:
     bench.client(server).complete(messages, tools=[TOOL])
     asked = bench.asked(server)
     named, results = map(list, (asked.tool_calls, asked.tool_results))
-    if not bench.wire.call_ids:  # calls and results are known by their order
+    if not bench.wire.call_ids:  # the order connects calls and results
         named, results = ([(c.id, said) for c, (_, said) in zip(CALLS, one, strict=False)] for one in (named, results))
     elif bench.wire.renames_calls:
         ours = dict(zip([identifier for identifier, _ in named], [c.id for c in CALLS], strict=False))
@@ -225,7 +225,7 @@ def tool_choice_sent(bench: Bench) -> None:
     _claimed(bench, "tools")
     bench.needs_place("tool_choice")
     named = {"type": "function", "function": {"name": "get_weather"}}
-    # Some services take no name: a call of the only tool is required, or no tool is offered.
+    # Some services accept no name. Their providers require a call of the only tool, or offer no tool.
     ways: Sequence[tuple[Any, Callable[[Asked], bool]]] = (
         ("none", lambda asked: asked.tool_choice == "none" or not asked.tools),
         ("required", lambda asked: asked.tool_choice == "required"),

@@ -148,7 +148,7 @@ class Worker:
         while looks < _LOOKS and time.monotonic() < deadline:
             frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 -- the documented way to look at a thread
             found = (id(frame), frame.f_lasti) if frame is not None else None
-            # Only inside a job: between two jobs the thread stands still as well.
+            # Only inside a job: between two jobs, the thread also stands still.
             looks = looks + 1 if found == place and self._busy else 0
             place = found
             self._pause.wait(_LOOK)
@@ -282,7 +282,7 @@ class AsyncReading:
     def cancel(self, pending: futures.Future[Event | None]) -> None:
         """Cancel the waiting task."""
         self.started.wait(self.patience)
-        # The loop runs one task at a time: after it has run this one, the other task is waiting.
+        # The loop runs one task at a time: when this task has run, the other task is waiting.
         settle(self.client.submit(_nothing()), self.patience, "the event loop")
         pending.cancel()
 
@@ -375,7 +375,7 @@ class AsyncClient:
 
 
 async def _nothing() -> None:
-    """Take one turn of the loop."""
+    """Let the loop run once."""
 
 
 def settle_quietly(future: futures.Future[Any], patience: float) -> None:

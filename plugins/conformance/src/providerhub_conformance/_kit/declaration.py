@@ -199,7 +199,7 @@ def missing_key_named(bench: Bench) -> None:
                 variables = [name for view in hub.instances() if view.name == subject.name for name in view.missing]
                 named = variables and all(name in said for name in (setting.name, *variables))
                 expect(named, f"without {setting.name!r} the caller gets: {said}")
-        # Also without an address: one that is needed and has no default is a required setting.
+        # This includes the address: an address without a default is a required setting.
         optional = frozenset(s.name for s in info.all_settings if not s.required and s.name not in subject.settings)
         hub = bench.hub(address, without=optional)
         try:

@@ -137,7 +137,7 @@ def error_event(bench: Bench) -> None:
     bench.needs_stream()
     frames = bench.frames()
     event = bench.wire.error_event("the service is overloaded")
-    # The end mark follows, so that a provider that skips the error gets a whole answer.
+    # The end mark follows, so that a provider that ignores the error gets a whole answer.
     after = bench.streamed(*frames.head, frames.pieces[0], event, *frames.tail)
     before = (bench.streamed(event), bench.streamed(*frames.head, event, *frames.tail))
     scripts = [

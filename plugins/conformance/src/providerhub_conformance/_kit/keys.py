@@ -102,7 +102,7 @@ def key_not_in_errors(bench: Bench) -> None:
     for way in bench.ways(client):
         with contextlib.suppress(ProviderHubError):
             way()
-            continue  # the check `reset` reports that
+            continue  # the check `reset` reports a call without an error
         _kept_out(bench, way, keys, "a connection that is reset")
     if bench.may_stream:
         frames = bench.frames()
@@ -133,7 +133,7 @@ class _Listener(logging.Handler):
         self._target = target
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep everything that a handler could show."""
+        """Keep all that a handler could show."""
         self._target.write(f"{self.format(record)} {record.args!r} {record.exc_text or ''}\n")
 
 

@@ -39,7 +39,7 @@ class OpenAIChatWire(Wire):
         chunks = [openai_chunk(reasoning_content=piece) for piece in reply.reasoning]
         chunks += [openai_chunk(piece) for piece in reply.text]
         for place, call in enumerate(reply.tool_calls):
-            # As the real service does: the name first, then the arguments in pieces.
+            # Like the real service: the name first, then the arguments in pieces.
             half = len(call.arguments) // 2
             chunks.append(openai_chunk(tool_calls=[_call(place, ToolCall(call.id, call.name, ""))]))
             chunks += [

@@ -35,12 +35,12 @@ def main() -> None:
         create = getattr(importlib.import_module(order["module"]), order["attribute"])
         watching = True
         create(config)
-    except BaseException as raised:  # reported to the check
+    except BaseException as raised:  # the check gets the error
         error = f"{type(raised).__name__}: {raised}"
     watching = False
     sys.stdout.write(json.dumps({"events": events, "error": error}) + "\n")
     sys.stdout.flush()
-    os._exit(0)  # threads that the provider has left must not keep the process alive
+    os._exit(0)  # remaining threads of the provider must not keep the process alive
 
 
 if __name__ == "__main__":

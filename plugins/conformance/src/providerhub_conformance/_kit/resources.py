@@ -126,7 +126,7 @@ async def _ask(bench: Bench, hub: Hub) -> None:
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """Gather what asyncio logs as an error, and the warnings of resources that were not closed."""
+    """Collect the errors that asyncio logs, and the warnings of resources that were not closed."""
     found: list[str] = []
     handler = logging.Handler(logging.ERROR)
     handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]

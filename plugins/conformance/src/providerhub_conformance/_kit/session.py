@@ -94,12 +94,12 @@ class Session:
     def _modes(self, check: Check) -> tuple[bool, ...]:
         if not check.both or not self._native:
             return (False,)
-        # When the asynchronous side does not work at all, `async-call` alone reports it.
+        # If the asynchronous side does not work, only `async-call` reports it.
         return (False, True) if self.result("async-call").outcome == "passed" else (False,)
 
     @functools.cached_property
     def _native(self) -> bool:
-        """Whether the provider has an asynchronous side of its own."""
+        """Whether the provider has its own `astream`."""
         try:
             with _undisturbed(self.subject), Bench(self.subject) as bench:
                 return callable(getattr(bench.provider(bench.hub("http://127.0.0.1:9")), "astream", None))

@@ -107,7 +107,7 @@ def every_byte_split(bench: Bench) -> None:
         answer = read_whole(bench.client(bench.serve(bench.streamed(*(body[at : at + 1] for at in range(len(body)))))))
     except CheckFailed:
         raise
-    except Exception as error:  # reported with the place
+    except Exception as error:  # the finding names the place
         bench.fail(f"sent byte by byte, the stream failed: {type(error).__name__}: {error}")
     expect(answer.text == "".join(reply.text), f"sent byte by byte, the text is {answer.text!r}")
     before = b"".join((*frames.head, frames.pieces[0]))
@@ -139,7 +139,7 @@ def _cut_texts(bench: Bench, cuts: list[tuple[bytes, bytes]]) -> Iterator[str]:
             yield text + _text(reading.rest())
         except CheckFailed:
             raise
-        except Exception as error:  # reported with the cut
+        except Exception as error:  # the finding names the cut
             yield f"{type(error).__name__}: {error}"
 
 
@@ -186,7 +186,7 @@ def keep_alive_ignored(bench: Bench) -> None:
         answer = read_whole(bench.client(bench.serve(bench.streamed(*beats, beat, *frames.tail))))
     except CheckFailed:
         raise
-    except Exception as error:  # reported with the keep-alive
+    except Exception as error:  # the finding names the keep-alive
         bench.fail(f"with {beat!r} between the events the stream failed: {type(error).__name__}: {error}")
     expect(answer.text == "".join(HELLO.text), f"with {beat!r} between the events the text is {answer.text!r}")
 

@@ -21,7 +21,7 @@ OPTIONS = frozenset({"provider", "wire", "model", "settings", "waive", "patience
 
 
 def _sessions_own(cls: type[ProviderConformance]) -> Session:
-    """The session of a class. It runs each check once, also those that others require."""
+    """The session of a class. It runs each check once, also if other checks require it."""
     found = vars(cls).get("_session")
     if not isinstance(found, Session):
         found = Session(cls.subject(), cls.waive)

@@ -139,7 +139,7 @@ def _join(pieces: list[Any], piece: Any) -> None:
 
 
 def _begins(part: tuple[Any, ...], whole: tuple[Any, ...]) -> bool:
-    """Whether joined pieces are the beginning of others. The last one may be a part of a text or of arguments."""
+    """Whether joined pieces are the beginning of other pieces. The last piece may be a part of a text or of arguments."""
     if not part or len(part) > len(whole):
         return not part
     last, same = part[-1], whole[len(part) - 1]
@@ -171,14 +171,14 @@ def _answers(bench: Bench, *, whole: bool = True) -> Iterator[Played]:
 
 
 def _good(reader: Reader, played: Played) -> Outcome:
-    """Read an answer in one read. It must be right, else nothing can be compared with it."""
+    """Read an answer in one read. The result must be right, since the others are compared with it."""
     found = reader.read([played.body], **played.how)
     expect(found.error is None and found.content, f"{played} in one read gives {found}")
     return found
 
 
 def _splits(bench: Bench, played: Played, newline: bytes) -> Iterator[tuple[str, Sequence[bytes]]]:
-    """Split an answer: everywhere with the usual line end, and around the line ends with another one."""
+    """Split an answer: everywhere with the usual line end, and around the line ends with another line end."""
     body = played.body.replace(b"\n", newline)
     for at in range(1, len(body)):
         if newline == b"\n" or set(body[at - 1 : at + 1]) & set(b"\r\n"):
@@ -235,7 +235,7 @@ def every_cut(bench: Bench) -> None:
 
 
 def _wrongly_cut(found: Outcome, twice: Outcome, good: Outcome, frames: Sequence[tuple[Any, ...]]) -> str:
-    """Say what is wrong with a cut answer. `frames`: the pieces of the frames before the cut, and those with the frame cut."""
+    """Return the mistake of a cut answer. `frames`: the pieces before the cut frame, and the pieces including it."""
     if (found.pieces, found.error) != (twice.pieces, twice.error):
         return f"gives {found}; in two reads {twice}"
     if found.error is None:
@@ -250,7 +250,7 @@ def _put_everywhere(bench: Bench, frame: bytes, what: str) -> Iterator[tuple[str
     """Put a frame before each frame of a stream, in one read with its neighbours, alone, and split at each byte.
 
     Yields:
-        The place, and the outcome. It has the pieces of the frames before, and the class is the same in each way.
+        The place and the outcome, which has the pieces of the frames before. All ways must give the same class.
     """
     bench.needs_stream()
     reader = Reader(bench)
@@ -306,7 +306,7 @@ _ODD: tuple[Any, ...] = (None, True, 5, -1, "x", [], [None], {}, {"a": 1})
 
 
 def _altered(found: Any, place: str = "the object") -> Iterator[tuple[str, Any]]:
-    """Give a JSON value with each value in it replaced by each odd value of another type, and the place of it."""
+    """Yield copies of a JSON value, each with one inner value replaced by an odd value, and the place of this value."""
     for odd in _ODD:
         if type(odd) is not type(found):
             yield f"{odd!r} in the place of {place}", odd
@@ -319,12 +319,12 @@ def _altered(found: Any, place: str = "the object") -> Iterator[tuple[str, Any]]
 
 
 def _kind(frame: bytes) -> bytes:
-    """Return what a frame has in common with others of its kind: all but its texts and numbers."""
+    """Return the part of a frame that all frames of its kind share: all except its texts and numbers."""
     return re.sub(rb'(?<=":)\s*(?:"(?:[^"\\]|\\.)*"|[-+.\w]+)', b"", frame)
 
 
 def _with_odd_values(frame: bytes) -> Iterator[tuple[str, bytes]]:
-    """Give a frame of text with its JSON object altered; nothing for a frame without one, or with a checksum."""
+    """Yield a text frame with its JSON object altered; nothing for a frame without an object, or with a checksum."""
     begin, end = frame.find(b"{"), frame.rfind(b"}") + 1
     try:
         found = json.loads(frame[begin:end])
@@ -347,7 +347,7 @@ def every_type(bench: Bench) -> None:
     reader = Reader(bench)
     for played in _answers(bench):
         _good(reader, played)
-        kinds = {_kind(frame): n for n, frame in enumerate(played.frames)}  # one frame of each kind will do
+        kinds = {_kind(frame): n for n, frame in enumerate(played.frames)}  # one frame of each kind is enough
         for n in kinds.values():
             for where, altered in _with_odd_values(played.frames[n]):
                 found = reader.read([b"".join((*played.frames[:n], altered, *played.frames[n + 1 :]))], **played.how)
