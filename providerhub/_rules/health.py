@@ -411,7 +411,7 @@ class Health:
             else:
                 what, left = "a request", f"{error.model} is skipped for some time"
             said = f"refused {what} (status {error.status})" if error.status else f"cannot use {what}"  # None: nothing was sent
-            if not record.pause_for:  # one line until the key is accepted
+            if not record.pause_for:  # log it once until the key is accepted
                 _log.warning("provider %s %s; %s", error.provider, said, left)
             record.pause_for = min(max(KEY_PAUSE, record.pause_for * 2), policy.pause_max)
             until, reason = now + record.pause_for, _REFUSALS[not error.about_key]

@@ -21,8 +21,8 @@ FREE_WAITS = 20  # the maximum number of free waits of one call for a rate limit
 # Seconds: the shortest free wait. A service that names shorter waits could otherwise be asked without end.
 FREE_WAIT = 1.0
 SHORTAGE_FIRST, SHORTAGE_MOST = 0.05, 1.0  # seconds of the first and of the longest wait for a file descriptor or a thread
-LOADING = 5.0  # so many times as long as these are the waits for a local server that loads its model
-# Seconds without content after which an attempt at a model of usual speed is joined by the next candidate, at the latest.
+LOADING = 5.0  # both waits take this many times as long while a local server loads its model
+# The most seconds without content until the next candidate is asked beside a model of usual speed.
 LONGEST_SHARE = 60.0
 LACK_FOR = 3600.0  # seconds for which a model's lack of a capability is remembered
 QUOTA_PAUSE = 600.0  # seconds of the pause of a provider whose quota is used up

@@ -54,8 +54,8 @@ def _frozen(**how: Any) -> Callable[[type], type]:
     """Make a slotted class at once, and let attrs make its parts when one of them is first used.
 
     attrs writes the `__init__` of a class as source text and compiles it. For fifty classes this would take a seventh of the
-    processor time of the core's import, and a usual call uses half of them. Methods must not use `super()`: it would mean the
-    class before it had slots. The keywords are those of `attrs.frozen`.
+    processor time of the core's import, and a usual call uses half of the classes. Methods must not use `super()`, which
+    would refer to the class without slots. The keywords are those of `attrs.frozen`.
     """
 
     def decorate(plain: type) -> type:

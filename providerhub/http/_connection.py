@@ -124,7 +124,7 @@ class ActiveConnection:
             self.use(SSLTransport(self.sock, context, server_hostname=host))
             return
         self.sock.getpeername()  # if the connection is broken, some Pythons leave the socket of TLS open
-        # The thread that aborts needs the socket of TLS before the handshake.
+        # A thread that aborts during the handshake needs the TLS socket.
         self.use(context.wrap_socket(self.sock, server_hostname=host, do_handshake_on_connect=False)).do_handshake()
         if self.aborted:  # on a socket that was shut down, `do_handshake` does nothing
             raise OSError(_ABORTED)

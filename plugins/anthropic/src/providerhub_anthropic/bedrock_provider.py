@@ -110,7 +110,7 @@ class AnthropicBedrock(Anthropic):
         """
         body = base64.b64encode(json.dumps(self._invoked(request, call)).encode()).decode()
         yield from self._ready(call)
-        path = f"/model/{quote(_GEOGRAPHY.sub('', request.model), safe='')}/count-tokens"  # it knows no profiles of a region
+        path = f"/model/{quote(_GEOGRAPHY.sub('', request.model), safe='')}/count-tokens"  # CountTokens takes no area
         answer: HttpAnswer = yield HttpRequest(path, {"input": {"invokeModel": {"body": body}}})
         return answer.number("inputTokens")
 

@@ -136,7 +136,7 @@ class Server:
 
         self._age = age
         try:
-            # Short: a server that is down must not hold calls up.
+            # The timeouts are short: a server that is down must not delay calls.
             self._client: Any = Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
             self._client.connection_pool.make_connection()  # connects nothing, and refuses a wrong parameter of the address
             if "#" not in url:
