@@ -193,7 +193,7 @@ class Preparer:
 
     def _that_may_have(self, target: Target) -> list[Instance]:
         """The instances whose lists may bring a model without any known provider."""
-        among = self._registry.shared() if target.provider is None else (self._registry.instance(target.provider),)
+        among = self._registry.shared(idle=False) if target.provider is None else (self._registry.instance(target.provider),)
         return [instance for instance in among if instance is not None and instance.can_list]
 
     def _with_old_lists(self, found: Sequence[Match]) -> list[Instance]:

