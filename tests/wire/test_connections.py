@@ -29,7 +29,7 @@ from providerhub import (
 )
 from providerhub.http import AsyncHttpClient, HttpClient, HttpRequest
 from providerhub.http._connection import ActiveConnection
-from providerhub.testing import AtConnect, Close, FaultServer, Reset, Send
+from providerhub.testing import AtConnect, Close, FaultServer, Gate, Reset, Send
 
 KEY = "canary-key-123"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -207,12 +207,14 @@ def test_a_handshake_is_bounded_by_the_first_token_as_well(mute):
 
 def test_a_connection_that_breaks_before_the_handshake_is_closed():
     def secure():
+        server.open("connected")
         with selectors.DefaultSelector() as selector:
             selector.register(active.sock, selectors.EVENT_READ)
             assert selector.select(60)
         return ssl.create_default_context()
 
-    with FaultServer([AtConnect(), Reset()]) as server:
+    # A reset that comes earlier ends the connecting itself.
+    with FaultServer([AtConnect(), Gate("connected"), Reset()]) as server:
         active = ActiveConnection(time.monotonic() + 60)
         with pytest.raises(ProviderConnectionError):
             active.connect(f"https://127.0.0.1:{server.port}", None, secure)
