@@ -453,17 +453,18 @@ class Engine(Attempts):
     def _wait_out(self, attempt: OpenAttempt, error: errors.ProviderError, now: float) -> Order | None:
         """Wait, because this process has no descriptor or thread left, or a local server loads the model. No failure counts.
 
-        With another candidate, a server that loads has the share of a slow model. Any other failure of a server returns `None`.
+        With another candidate, a server that loads has the share of a slow model. `None` is returned for any other failure.
         """
-        factor = 1.0
-        if isinstance(error, errors.ServerError):
-            if not (error.loading and attempt.candidate.slow):
-                return None
+        is_loading = isinstance(error, errors.ServerError) and error.loading and attempt.candidate.slow
+        if not (is_loading or isinstance(error, errors.ShortageError)):
+            return None
+        seconds = shortage_wait(self._shortages, self._rng)
+        if is_loading:
+            seconds *= LOADING
             self._loaded_by = self._loaded_by or now + share(self._policy, self._deadline - now, None, slow=True)
-            if now + (factor := LOADING) > (self._loaded_by if self._fresh else self._deadline):
+            if now + seconds > (self._loaded_by if self._fresh else self._deadline):
                 return None
         self._release(attempt, error, now)
-        seconds = shortage_wait(self._shortages, self._rng) * factor
         self._shortages += 1
         if self._open:  # the parallel attempt has no resources; it is tried later
             self._health.return_budget(attempt.candidate.provider, now)

@@ -655,6 +655,7 @@ def test_a_local_server_that_loads_its_model_is_waited_for_as_long_as_a_silent_o
     play = Play({"a": [_loading()], "b": [OK]}, _c("a", slow=True), _c("b")).run()
     assert play.tried[-1] == "b"
     assert 290 < play.now <= 300
+    assert Play({"a": [_loading(), OK], "b": [OK]}, _c("a", slow=True), _c("b"), total=1.0).run().waits == pytest.approx([0.1875])
 
 
 def test_a_local_server_alone_that_loads_its_model_is_waited_for_until_the_deadline():
