@@ -156,7 +156,7 @@ def test_calls_in_an_event_loop_are_answered_and_kept(make):
     "script",
     [
         ("cut", Finish("length")), ("filtered", Finish("content_filter")), (RefusalDelta("no"), Finish("stop")), ("no end",),
-        (ServerError("busy", retryable=False),),
+        (ServerError("busy", retryable=False),), (Finish("stop"),),
     ],
 )  # fmt: skip
 def test_errors_and_answers_that_are_not_whole_are_not_kept(make, script):
@@ -177,6 +177,24 @@ def test_a_stream_that_is_left_is_not_kept(make):
         next(iter(stream))
     hub.complete("m", "x")
     assert provider.calls == 2
+
+
+def test_an_answer_is_not_used_after_an_alias_on_the_way_has_other_targets():
+    around = [Cache({"url": "memory"}, aliases=(aliases := {"fast": ("cheap",), "cheap": ("m",)}))]
+    provider = Counter()
+    with Hub(
+        Settings(aliases=aliases), providers=[(ProviderInfo(name="a", models=(ModelInfo("m"),)), provider)], around=around
+    ) as hub:
+        assert [hub.complete("fast", "x").cached for _ in range(2)] == [False, True]
+        aliases["cheap"] = ("a/m",)
+        assert not hub.complete("fast", "x").cached
+
+
+def test_a_request_too_deep_to_be_written_goes_on(make):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert make(Counter()).complete("m", "x", options={"a": {"x": deep}}).text == "answer 1"
 
 
 def test_a_call_can_do_without_the_cache(make):

@@ -31,11 +31,15 @@ def key_of(
         A digest; `None` for a request that cannot be written as JSON.
     """
     names = [str(name) for name in (asked if isinstance(asked, list | tuple) else [asked])]
-    targets = [[str(target) for target in aliases.get(name, ())] for name in names]
+    targets: dict[str, list[str]] = {}
+    reached = [*names]
+    while reached:  # an alias may name another one
+        if (name := reached.pop()) in aliases and name not in targets:
+            reached += targets.setdefault(name, [str(target) for target in aliases[name]])
     fields = {name: value for name, value in attrs.asdict(request, recurse=False).items() if name not in {"stream", "model"}}
     try:
         text = json.dumps([_FORM, names, targets, fields, options], sort_keys=True, default=_plain)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
     import hashlib  # slow to import; only calls with a cache need it
 
@@ -92,4 +96,6 @@ def is_worth_keeping(answer: Completion | None) -> bool:
     Args:
         answer: The answer.
     """
-    return answer is not None and not answer.cached and answer.finish_reason in {"stop", "tool_calls"} and not answer.refusal
+    if answer is None or answer.cached or answer.refusal or answer.finish_reason not in {"stop", "tool_calls"}:
+        return False
+    return bool(answer.text or answer.tool_calls or answer.media)
