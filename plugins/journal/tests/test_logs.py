@@ -96,6 +96,14 @@ def test_texts_are_found(run, text, found):
     assert [row["id"] for row in json.loads(run("search", text, "--json"))] == found
 
 
+def test_a_list_without_a_call_says_so(run):
+    assert run("list", "--since", "1h", "--json") == "[]\n"
+    for words in (["list", "--since", "1h"], ["search", "%"], ["cost", "--since", "1h"]):
+        done = CliRunner().invoke(logs, words)
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert done.stderr.startswith("The journal has no such call. It records a program only if ")
+
+
 def test_a_call_is_shown_with_its_attempts_as_bars(run):
     text = run("show", "c2")
     first, second = (line for line in text.splitlines() if re.match(r"\d ", line))

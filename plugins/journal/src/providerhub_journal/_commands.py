@@ -119,8 +119,14 @@ def _listed(wanted: Filter, count: int, *, as_json: bool) -> None:
         return
     if rows:
         screen.table(_COLUMNS, list(map(_cells, rows)), _OPTIONAL)
+    else:
+        _none_found()
     if lost:
         click.echo(f"{lost} calls could not be written to the journal.", err=True)
+
+
+def _none_found() -> None:
+    click.echo("The journal has no such call. It records a program only if its settings have [journal] enabled = true.", err=True)
 
 
 def _cells(row: Row) -> list[str]:
@@ -238,6 +244,8 @@ def cost(by: Sequence[str], as_json: bool, since: str | None, **which: Any) -> N
     ]  # fmt: skip
     if cells:
         screen.table([*by, *counts, "tokens", "cost"], cells, (*counts, "tokens"))
+    else:
+        _none_found()
 
 
 def _costs(row: Row) -> str:
