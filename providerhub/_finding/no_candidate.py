@@ -38,7 +38,7 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     if near and near[0].lower() == model.lower():
         fix = f"; did you mean {near[0]!r}?"
     elif not is_pinned and kin in registry.names() and not vendor_of(model) and not (near and near[0].startswith(kin)):
-        fix = f"; did you mean {f'{kin}/{model}'!r}?"
+        fix = f"; {_problem(registry, kin)}" if _problem(registry, kin) else f"; did you mean {f'{kin}/{model}'!r}?"
     if fix := fix or (pin if "(" not in pin else ""):
         return errors.ModelNotFoundError(f"no provider has the model {model!r}{fix}")
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
@@ -61,7 +61,7 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     hint = f"; did you mean {' or '.join(map(repr, near))}{lack}?" if near else "" if may or pin or pinned_only else shown
     # First the vendor of the model, and without one the providers that are configured.
     listless = _problems([_unlisted(i) for i in registry.shared() if _may_own(i, owner) and _unlisted(i)])
-    broken = _problems([f"{r.name} is {r.state}: {r.reason}" for r in registry.unusable() if owner in {"", r.name}])
+    broken = _problems([_problem(registry, r.name) for r in registry.unusable() if owner in {"", r.name}])
     causes = f"{listless}{may}{pinned_only}" if owner else f"{pinned_only}{listless}{may}"
     said = f"no provider has the model {model!r}{pin}{causes}{hint}{broken}"
     unlisted = next((instance.list for instance in registry.shared() if instance.list.error), None)
@@ -142,6 +142,15 @@ def _pinned_only(registry: Registry, model: str) -> str:
     fix = f"ask for {names[0] + '/' + model!r}, or add [providers.{names[0]}] to the settings"
     serve = "serve only calls that name them" if len(names) > 1 else "serves only calls that name it"
     return f"; {', '.join(names)} may have it, and {serve}: {fix}"
+
+
+def _problem(registry: Registry, name: str) -> str:
+    """The reason why an instance, or its plugin, may have more models than the known ones; else empty."""
+    instance = registry.instance_with_flaw(name)
+    if instance is not None:
+        return _unlisted(instance) if instance.list.error else ""
+    record = registry.record(name)
+    return f"{name} is {record.state}: {record.reason}"
 
 
 def _problems(problems: list[str]) -> str:

@@ -643,6 +643,22 @@ def test_a_key_in_quotation_marks_is_told_as_such_and_not_as_unset(site):
     assert "canary" not in out
 
 
+def test_the_reason_of_a_broken_provider_is_the_fix_for_its_model(site):
+    site.plugin("tide", "def providerhub_provider(): ...")
+    out = site.run(
+        """
+        from providerhub import Hub, ModelNotFoundError
+        try:
+            Hub().complete("tide-1", "Hello")
+        except ModelNotFoundError as error:
+            print(error)
+        """,
+        PROVIDERHUB_PLUGINS="tide",
+    )
+    assert out.startswith("no provider has the model 'tide-1'; tide is broken: ")
+    assert "providerhub_provider is not marked with @hookimpl" in out
+
+
 def test_an_unconfigured_provider_that_may_have_the_model_is_named_first(site):
     site.plugin(
         "lister",
