@@ -36,7 +36,7 @@ class PromptThread(threading.Thread):
 
 
 def has_begun(thread: threading.Thread) -> bool:
-    """Start a thread; false when the system has none to give now. Raises `RuntimeError` when the program ends: none will come."""
+    """Start a thread; false if the system cannot start one now. Raises `RuntimeError` at the end of the program."""
     try:
         thread.start()
     except RuntimeError as error:
@@ -46,7 +46,7 @@ def has_begun(thread: threading.Thread) -> bool:
 
 
 def refuse_at_end(error: RuntimeError) -> None:
-    """Raise an error that names the fix, if a thread did not start because the program ends. Python 3.12 then starts none."""
+    """Raise an error with the fix, if a thread did not start because the program ends: Python 3.12 then starts no thread."""
     if not threading.main_thread().is_alive():
         msg = "this Python starts no thread when the program ends; make the call before that, not in a function of `atexit`"
         raise RuntimeError(msg) from error

@@ -48,8 +48,8 @@ class Timer:
 class Watchdog:
     """The thread and its timers. The thread starts when the first timer needs it, and again in a forked child.
 
-    It reads the deadlines next at `next_look`; after setting an earlier one, call `look`. `process` is another object in each
-    process: a forked child must not read what its parent reads.
+    It next reads the deadlines at `next_look`; after setting an earlier deadline, call `look`. `process` is another object in
+    each process: a forked child must not read from the connections of its parent.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Watchdog:
     def start(self, timer: Timer) -> None:
         """Run a timer until its deadline or until `stop`. Raises `OSError` if no thread can be started; the next call tries.
 
-        The same where the interpreter ends: its daemon threads, such as this one, do not run any more.
+        It also raises while the interpreter ends, because daemon threads, such as this thread, do not run any more.
         """
         if sys.is_finalizing():
             msg = "the interpreter ends, so that no timeout would hold; make the call before, such as in a function of atexit"

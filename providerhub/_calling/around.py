@@ -184,12 +184,12 @@ class Replay:
             ending(self.completion)
 
     def close(self) -> None:
-        """Nothing is running or lost."""
+        """Do nothing: nothing is running or lost."""
 
     refuse_lost = close
 
     async def aclose(self) -> None:
-        """Nothing is running."""
+        """Do nothing: nothing is running."""
 
 
 def events_of(answer: Completion) -> Iterator[Event]:

@@ -122,7 +122,7 @@ class Many(ManyCalls):
                 yield outcome
 
     def pairs(self) -> Generator[tuple[Any, Outcome], None, None]:
-        """Yield each item with its outcome. Every way out cancels the rest and ends the threads."""
+        """Yield each item with its outcome. Leaving early, in any way, cancels the other calls and ends the threads."""
         schedule = self.schedule
         pool = Threads(schedule.concurrency) if self._executor is None else self._executor
         self._pool = pool = factory_of(pool)(pool, schedule.concurrency) if isinstance(pool, str) else pool

@@ -59,7 +59,7 @@ class AsyncMany(ManyCalls):
                 self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Yield each outcome. Every way out cancels the tasks and waits for their end."""
+        """Yield each outcome. Leaving early, in any way, cancels the tasks and waits for their end."""
         self._events, self._loop = asyncio.Queue(), asyncio.get_running_loop()
         source = self._source(TaskInput if isinstance(self._items, AsyncIterable) else partial(ThreadInput, grace=0.0))
         try:

@@ -80,7 +80,7 @@ class Place:
         self.seconds: tuple[Second | None, Second | None] = (None, None)
 
     def obstacle(self, now: float) -> Full | None:
-        """The longer limit of the model and the instance, or `None` if the call may start."""
+        """The limit of the model or of the instance that lasts longer; `None` if the call may start."""
         own, whole = self.lane.obstacle(now, self.tokens), self.desk.whole.obstacle(now, self.tokens)
         return own if whole is None or (own is not None and own.until >= whole.until) else whole
 

@@ -79,8 +79,8 @@ _REFUSALS = range(400, 600)  # statuses of a refused request
 def unreadable(error: Exception, data: bytes = b"") -> errors.ProtocolError:
     """Return the error for an answer whose reading raised an exception, or returned a wrong piece.
 
-    A plugin reads each value of the service as the type that the protocol gives it, and Python raises for another one. The bytes
-    of `data` are the excerpt.
+    A plugin reads each value of the service as the type in the protocol. For a value of another type, Python raises an exception.
+    The bytes of `data` are the excerpt.
     """
     told = error.piece if isinstance(error, errors.PluginError) else shown(error)
     found = errors.ProtocolError(
@@ -95,8 +95,8 @@ def map_exception(error: Exception, *, provider: str, model: str, reads: bool = 
     """Map an exception of a plugin to an error of the tree, with provider and model filled in.
 
     The exception becomes the `__cause__` of the mapped error. The error for a class that is not in the table is a `PluginError`;
-    a `ProtocolError` if `reads`, since the toolkit then reads the answer of a service. The only exception of a group, such as
-    that of a `TaskGroup`, counts in its place.
+    a `ProtocolError` if `reads`, since the toolkit then reads the answer of a service. A group with a
+    single exception, such as of a `TaskGroup`, counts as this exception.
     """
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

@@ -236,7 +236,7 @@ def nearest(name: str, known: Collection[str], otherwise: str = "", *, cutoff: f
 
 
 def hinted(method: Function, name: str, more: Collection[str] = ()) -> Function:
-    """Let the error of arguments that do not fit a method suggest the right keywords.
+    """Let the error of a call with wrong arguments suggest the right keywords.
 
     `name`: the method in the message. `more`: the names that the `**knobs` of the method accept.
     """

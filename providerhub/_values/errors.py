@@ -49,7 +49,7 @@ EXCERPT_LIMIT = 500
 """Characters of a response body in an error: enough to recognise the failure, too few to leak a conversation."""
 
 KEY_VARIABLE = "environment variable that sets it"
-"""Stands in the errors of refused keys for the variable, until the hub names it."""
+"""The placeholder for the variable in the errors of refused keys, until the hub fills in its name."""
 
 
 @public
@@ -269,7 +269,7 @@ class ProtocolError(ProviderError):
 
 
 class EmptyAnswerError(ProviderError):
-    """The answer ended without content and without a reason to finish."""
+    """The answer ended without content and without a finish reason."""
 
 
 class PluginError(ProviderHubError):

@@ -63,8 +63,8 @@ class RetryPolicy(Value):
             instead, so that the call never pays for two answers.
         beside_after: Seconds without content after which an attempt is slow. Default `None`: half of the remaining time, at most
             60, and at least twice the model's usual time.
-        also_on: Error classes, such as `(ContentPolicyError,)`, that usually end a call, but after which it shall ask the next
-            candidate. Default: none.
+        also_on: Error classes, such as `(ContentPolicyError,)`, after which the call asks the next candidate too. Without this
+            setting, they end the call. Default: none.
         backoff: Seconds, default 0.5. The wait before the same provider is tried again is random, from
             `U(0, min(backoff_max, backoff * 2**n))`; n counts the repeats of the call from 0 (full jitter).
         backoff_max: Seconds, default 8: the upper limit of this wait.

@@ -33,7 +33,7 @@ _FIRST = (
 """First bytes of a file → its media type. Source: the formats' specifications, as in the WHATWG standard "MIME Sniffing"."""
 
 _FORMATS = {"mpeg": "mp3", "mp4": "m4a", "x-wav": "wav", "x-m4a": "m4a", "x-flac": "flac"}
-"""The subtypes of audio that the OpenAI chat shape calls otherwise."""
+"""Subtype of audio → its other name in the OpenAI chat shape."""
 
 _SHOWN = 60
 _BEGIN = 16

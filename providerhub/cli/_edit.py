@@ -15,7 +15,7 @@ from providerhub.cli import _store as store
 
 
 def put(keys: Sequence[str], value: Any) -> Path:
-    """Set the value under the names of its tables and its own; `None` removes it. Returns the path of the file.
+    """Set the value of a key, given by the names of its tables and its own name; `None` removes it. Returns the file's path.
 
     Only its owner may read a new file.
     """

@@ -55,7 +55,7 @@ class ActiveConnection:
         self._pid = os.getpid()
 
     def abort(self) -> None:
-        """Make the thread that reads or writes return at once. After `close`, it would wait for its timeout."""
+        """Make the thread that reads or writes return at once. With `close` alone, it would wait for its timeout."""
         self.aborted = True
         sock = self.sock
         # A forked child shares the socket: a shutdown there would end the parent's call.
@@ -139,7 +139,7 @@ class ActiveConnection:
         check_tunnel(response.status)
 
     def exchange(self, request: bytes, read: float) -> Iterator[bytes]:
-        """Send a request, and give the bytes that come, within `read` seconds before the headers; none at the end."""
+        """Send a request, and yield the received bytes; empty at the end. Each wait takes at most `read` seconds."""
         sock, broken, early = self.sock, None, b""
         # The connect timeout is over; the answer's timer runs from here, so a large body may take its time.
         sock.settimeout(None)

@@ -57,7 +57,7 @@ Order = HttpRequest | Blocking
 
 
 def begun(steps: Generator[Order, Any, Result]) -> Callable[[], Order]:
-    """Return what begins a generator of orders, and gives the first one."""
+    """Return a function that begins a generator of orders, and returns the first order."""
     given: object = steps
     if not isinstance(given, Generator):
         raise PluginError(

@@ -59,7 +59,7 @@ def check_tunnel(status: int) -> None:
 
 
 def certificates(verify: bool | str, certificate: tuple[str, str] | None) -> Any:  # noqa: FBT001 -- as the setting is kept
-    """Return the certificates to trust (a file, a folder, or `True` for those of certifi) and to show, for TLS."""
+    """Return a TLS context: the certificates to trust (a file or folder; `True`: certifi's), and the client's certificate."""
     import ssl  # slow to import; only https needs it, and certifi
 
     import certifi

@@ -76,8 +76,7 @@ class HttpRequest(Value):
 
         Args:
             field: The field of a page that holds its entries; see `HttpAnswer.entries`.
-            mark: The field of a page that holds the mark of the next one. A page without it, or whose `has_more` is false, is the
-                last one.
+            mark: The field of a page that holds the mark of the next page. The last page has no mark, or its `has_more` is false.
             parameter: The parameter of the query that carries the mark.
 
         Yields:

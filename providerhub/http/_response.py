@@ -92,7 +92,7 @@ class Response:
         self._is_over = False  # whether the packed body has ended
 
     def feed(self, data: bytes = b"") -> bytes:
-        """Take the next bytes; none while `ready`. Return those of the body that have come, which follow a complete head."""
+        """Take the next bytes, or none while `ready`. Return the received bytes of the body; empty before the end of the head."""
         if not self.status:
             self._take_head(self._held + data)
             return b""

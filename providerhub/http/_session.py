@@ -168,7 +168,7 @@ class Session:
 class Turns:
     """Lets only some requests and reads of an event loop work in one turn; the others wait for the next turns, in their order.
 
-    An event loop runs all that is ready in one turn. When thousands of calls begin at once, or thousands of answers come, each
+    An event loop runs all that is ready in one turn. When thousands of calls begin at once, or thousands of answers come, every
     other task of the program would wait for all of them.
     """
 

@@ -63,7 +63,7 @@ def unnamed(text: str) -> str:
 
 
 class ExchangeLog:
-    """The lines of one request and its answer. `secrets` returns the texts to leave out, as `key_header` is left out."""
+    """The lines of one request and its answer. `secrets` returns the texts to leave out; `key_header` is left out too."""
 
     def __init__(self, file: int, provider: str, secrets: Callable[[], Iterable[str]], key_header: str) -> None:
         self._file = file

@@ -49,7 +49,8 @@ _PLAIN_DELTA = frozenset({"role", "content", "token_id", *REASONING})
 class ChunkReader:
     """Reads the chunks of one stream. For each chunk, call `fast`, and `parsed` if that returns `None`; at the end, call `end`.
 
-    A chunk that gives anything beside one text, and who answers, makes no template. `parse` parses a chunk into a JSON object.
+    A chunk becomes a template only if it has one text, and otherwise only data that identify the answer. `parse` parses a chunk
+    into a JSON object.
     """
 
     __slots__ = ("_answer", "_left", "_parse", "_reasoning", "_template", "_unused", "_used")
@@ -64,7 +65,7 @@ class ChunkReader:
         self._unused = 0  # the number of templates since the last match
 
     def fast(self, payload: bytes) -> Piece | None:
-        """Read an ordinary chunk, valid UTF-8, without parsing it: its only piece. `None` if it has to be parsed."""
+        """Return the only piece of an ordinary chunk, without parsing it; `None` if it must be parsed. It is valid UTF-8."""
         if self._template is None:
             return None
         text = self._template.text(payload)
@@ -77,7 +78,7 @@ class ChunkReader:
         return ReasoningDelta(text)
 
     def run(self, payloads: Sequence[bytes], start: int) -> list[str]:
-        """Read the ordinary chunks of text that follow each other from an index on, many at once."""
+        """Read successive ordinary chunks of text at once, beginning at an index."""
         return [] if self._template is None or self._reasoning else self._template.texts(payloads[start:])
 
     def parsed(self, payload: bytes) -> list[Piece]:
@@ -95,7 +96,7 @@ class ChunkReader:
         return pieces
 
     def end(self) -> list[Piece]:
-        """Return what can be said only at the end of the stream; see `ChatAnswer.end`."""
+        """Return the last pieces, at the end of the stream; see `ChatAnswer.end`."""
         return list(self._answer.end())
 
     def _learn(self, payload: bytes, chunk: dict[str, Any], piece: str | ReasoningDelta) -> None:
@@ -149,9 +150,9 @@ class Template:
         return found
 
     def texts(self, payloads: Sequence[bytes]) -> list[str]:
-        """Return the texts of the chunks, in valid UTF-8, that match from the first one on and have a plain text.
+        """Return the texts of the chunks up to the first that does not match, or has a text with escapes. They are valid UTF-8.
 
-        The look for signs that JSON escapes, which each chunk alone would need, is done once for all.
+        One search for characters that JSON escapes serves all chunks.
         """
         before, after, start, stop = self._before, self._after, self._start, -len(self._after)
         found: list[bytes] = []
