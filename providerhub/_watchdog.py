@@ -72,7 +72,7 @@ class Watchdog:
         It also raises while the interpreter ends, because daemon threads, such as this thread, do not run any more.
         """
         if sys.is_finalizing():
-            msg = "the interpreter ends, so that no timeout would hold; make the call before, such as in a function of atexit"
+            msg = "the interpreter ends, so no timeout would be kept; make the call earlier, such as in a function of atexit"
             raise OSError(msg)
         # Adding to, removing from and copying a set are atomic. The thread raises `next_look` before it copies the set, so a
         # timer is either in the copy, or finds that its deadline is before `next_look`.

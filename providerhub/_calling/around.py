@@ -135,7 +135,7 @@ class Around:
         texts = [one["content"] for one in request.messages] if request.texts == old.texts else request.texts
         if len(texts) != len(old.texts):
             raise InvalidRequestError(
-                f"go_on() got {len(texts)} texts, and the call has {len(old.texts)}, each of which gets a vector"
+                f"go_on() got {len(texts)} texts, but the call has {len(old.texts)}; pass one text for each vector"
             )
         new = embedding_spec(self._settings, self._registry, model, texts, dimensions=request.dimensions)
         return attrs.evolve(spec, model=model, request=new.request)

@@ -145,7 +145,7 @@ def call_spec(
     if steers:
         _steer(spec, steers, registry)
     if spec.on_interrupt == "continue" and (request.tools or form in {"json_object", "json_schema"}):
-        msg = "on_interrupt='continue' cannot be used with tools or JSON output: a partial one cannot be carried on safely"
+        msg = "on_interrupt='continue' cannot be used with tools or JSON output: use 'restart' or 'raise'"
         raise InvalidRequestError(msg)
     return spec
 

@@ -69,7 +69,7 @@ class Journal:
                 self._take(json.loads(line))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise errors.ConfigurationError(
-                    f"{self.path}:{number} is not a line of a journal of batches; name another"
+                    f"{self.path}:{number} is not a line of a journal of batches; name another file"
                 ) from error
 
     def note(self, tag: str, **values: Any) -> None:

@@ -188,7 +188,7 @@ class Engine(Attempts):
     def ended(self, now: float, *, empty: bool, number: int | None = None) -> Order:
         """Report the end of an open attempt's pieces; `empty` without content and without a `Finish` event."""
         if empty:
-            return self.failed(errors.EmptyAnswerError("the answer had neither content nor a reason to finish"), now, number)
+            return self.failed(errors.EmptyAnswerError("the answer had neither content nor a finish reason"), now, number)
         winner = self._find(number)
         seconds = winner.first_token if self._stream else now - self._start - winner.started
         self._health.succeeded(winner.candidate, winner.permit, now, seconds, stream=self._stream)

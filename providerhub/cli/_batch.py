@@ -199,7 +199,7 @@ class Batch:
                 continue
             made = job(line, self._form)
             if first != line.number:
-                text = f"the id {made.echo['id']!r} is that of line {first}, too; give each line an id of its own"
+                text = f"the id {made.echo['id']!r} is also the id of line {first}; give each line its own id"
                 made.problem = InvalidRequestError(text)
             if made.problem:
                 with self._lock:
@@ -464,6 +464,6 @@ def _form(
     if separator and prompt is None:
         raise click.UsageError("CSV needs --prompt, such as --prompt 'Classify: {text}', with a column's name in braces")
     if separator and not models:
-        raise click.UsageError("CSV needs --model, because its columns are fields alone")
+        raise click.UsageError("CSV needs --model, because its columns are only fields")
     keywords = options.given({"system": system, "response_format": inputs.schema(schema) if schema is not None else None})
     return Form(options.sequence(models) if models else None, prompt, keywords, separator)

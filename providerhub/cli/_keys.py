@@ -139,7 +139,7 @@ def _asked(provider: str) -> str:
     if is_quoted(key):
         raise click.ClickException("the input has quotation marks around the key, which would be sent with it; leave them out")
     if not key.isascii() or not key.isprintable() or not key or " " in key:
-        raise click.ClickException("the input is not a key: it is empty, or holds blanks or other characters that keys lack")
+        raise click.ClickException("the input is not a key: it is empty, or has blanks or characters that a key cannot have")
     return key
 
 

@@ -211,7 +211,7 @@ class Answer(BaseAnswer):
         while not response.ended:
             before()
             if WATCHDOG.process is not process:
-                msg = "the process was forked while the answer came, and the parent reads it; make a call of its own in the child"
+                msg = "the process was forked while the answer came, and the parent reads it; make a new call in the child"
                 raise ProviderConnectionError(msg, retryable=False)
             data = None if response.ready else sock.recv(READ_SIZE)
             if active.aborted:

@@ -30,7 +30,7 @@ def held_up(provider: object, since: float, call: CallContext) -> None:
     """Log code that blocked the event loop, from a time of `time.monotonic` until now."""
     seconds, kind = time.monotonic() - since, type(provider)
     if seconds > HELD_UP:
-        msg = f"{kind.__qualname__}: its code held the event loop up for {seconds:.1f} s; yield Blocking(...) for what blocks"
+        msg = f"{kind.__qualname__}: its code blocked the event loop for {seconds:.1f} s; yield Blocking(...) for such work"
         call.note(msg)
         if kind not in _told:
             _told.add(kind)

@@ -248,9 +248,7 @@ class JsonReading(Reading):
                 self._finished = self._finished or type(piece) is Finish
                 yield piece
             if not self._finished and type(self).whole is JsonReading.whole:  # it may be the first frame of a cut stream
-                msg = (
-                    "the answer ended after one object without a reason to finish; if every answer does, check the configured url"
-                )
+                msg = "the answer ended after one object without a finish reason; if every answer does, check the configured url"
                 raise ProtocolError(msg, excerpt=bytes(self._whole[:EXCERPT_LIMIT]).decode(errors="replace"))
             return
         cut: ProtocolError | None = None

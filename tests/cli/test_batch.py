@@ -635,9 +635,9 @@ def test_a_second_line_with_an_id_is_refused(run, service, output):
     lines = [{"id": "a", "messages": "1"}, {"id": 1, "messages": "2"}, {"id": "1", "messages": "3"}, {"id": "a", "messages": "4"}]
     result = run(*lines, options=("-m", "gpt-4", "--concurrency", "1"))
     assert result.exit_code == 1
-    assert "in.jsonl:4: the id 'a' is that of line 1, too" in result.stderr
+    assert "in.jsonl:4: the id 'a' is also the id of line 1" in result.stderr
     again = run(*lines, options=("-m", "gpt-4", "--retry-failed"))
-    assert "in.jsonl:4: the id 'a' is that of line 1, too" in again.stderr
+    assert "in.jsonl:4: the id 'a' is also the id of line 1" in again.stderr
     assert sorted(map(_content, server.requests)) == ["1", "2", "3"]
     assert run(*lines[:3], lines[3] | {"id": "b"}, options=("-m", "gpt-4", "--retry-failed")).exit_code == 0
 

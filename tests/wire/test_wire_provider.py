@@ -309,9 +309,9 @@ def test_code_that_holds_the_event_loop_up_is_named(kind, limit, monkeypatch, ca
         for _ in range(2):
             call = CallContext(Timeout(total=60))
             native(at(server, provider_class), call=call)
-            told = [note for note in call.notes if "Named: its code held the event loop up for 0.0 s; yield Blocking(" in note]
+            told = [note for note in call.notes if "Named: its code blocked the event loop for 0.0 s; yield Blocking(" in note]
             assert bool(told) == (not limit)
-    assert caplog.text.count("held the event loop up") == (not limit)
+    assert caplog.text.count("blocked the event loop") == (not limit)
 
 
 def test_the_error_of_work_that_blocks_is_raised(ask, caplog):
@@ -394,7 +394,7 @@ def test_an_option_that_is_a_secret_is_kept_out_of_errors(ask):
 
 
 class Trailing(Acme):
-    """Gives a reason to finish, no end mark, and sometimes more behind it."""
+    """Gives a finish reason, no end mark, and sometimes more after it."""
 
     seconds = 0.05
 

@@ -147,8 +147,8 @@ def test_older_models_refuse_a_system_message_in_mid_conversation(model):
 
 def test_a_system_message_between_two_answers_is_refused():
     answer = {"role": "assistant", "content": "1"}
-    refused(USER, answer, system("a"), answer, match=r"messages\[3\].*behind a message of the user only")
-    refused(USER, answer, system("a"), match="behind a message of the user only")
+    refused(USER, answer, system("a"), answer, match=r"messages\[3\].*only after a message of the user")
+    refused(USER, answer, system("a"), match="only after a message of the user")
 
 
 # Texts

@@ -230,5 +230,5 @@ def test_a_conversation_of_the_journal_goes_on(tmp_path):
     assert [message["content"] for message in last()["prompt"]] == [*talk[:3], "three"]
     settings.write_text(f'[journal]\nurl = "sqlite:///{tmp_path}/calls.db"\n')
     ask("-m", "echo-1", "four")
-    assert f"the journal has the call {last()['id']} without its words" in ask("--conversation", last()["id"], "x")
+    assert f"the journal has the call {last()['id']} without its content" in ask("--conversation", last()["id"], "x")
     assert "there is no conversation 'zz'" in ask("--conversation", "zz", "x")

@@ -310,7 +310,7 @@ def test_what_is_left_out_is_noted(asked):
 
 def test_a_stream_of_another_protocol_is_no_empty_answer(asked):
     chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
-    with pytest.raises(EmptyAnswerError, match="neither content nor a reason to finish"):
+    with pytest.raises(EmptyAnswerError, match="neither content nor a finish reason"):
         asked(chunked([f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()]))
 
 

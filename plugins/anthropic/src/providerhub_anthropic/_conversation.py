@@ -117,7 +117,7 @@ class _Writer:
         if not self._held:
             return
         if self.turns[-1][0] != "user":
-            msg = f"{where}: the Messages API takes a system message behind a message of the user only; move it there"
+            msg = f"{where}: the Messages API takes a system message only after a message of the user; move it there"
             raise InvalidRequestError(msg)
         self.turns.append(("system", self._held))
         self._held = []

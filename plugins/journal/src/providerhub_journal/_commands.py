@@ -87,7 +87,7 @@ def logs(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 -- click ca
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_, as_json=as_json)
     elif as_json:
-        raise click.UsageError(f"--json comes behind the name of the command: logs {ctx.invoked_subcommand} --json")
+        raise click.UsageError(f"--json comes after the name of the command: logs {ctx.invoked_subcommand} --json")
 
 
 @logs.command("list")

@@ -100,7 +100,7 @@ def providerhub_conversation(settings: Settings, name: str | None) -> dict[str, 
     row = found[0]
     if not row["prompt"] or row["answer"] is None:
         fix = "[journal] content = true in the settings records the content of later calls"
-        raise ConfigurationError(f"the journal has the call {row['id']} without its words, so it cannot go on; {fix}")
+        raise ConfigurationError(f"the journal has the call {row['id']} without its content, so it cannot go on; {fix}")
     names = row["asked"].split(", ")
     return {
         "model": names if names[1:] else names[0],

@@ -125,6 +125,6 @@ class ChatReading(JsonReading):
             yield Turn(self._turn)
         said = data.get("done_reason")
         if said == "load":
-            raise EmptyAnswerError("the server has loaded the model and not asked it (done_reason 'load')")
+            raise EmptyAnswerError("the server has only loaded the model, without an answer (done_reason 'load')")
         reason = "tool_calls" if self._calls and said in {"stop", None} else said
         yield Finish(reason, None if reason == said else said)
