@@ -23,7 +23,8 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     if not registry.names():
         fix = "; ".join(f"{one.distribution}: {one.reason}" for one in registry.plugins.malformed) or f"try: {INSTALL_HINT}"
         return errors.ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; {fix}")
-    usable = sorted(registry.instances(), key=lambda i: not i.missing)  # of two instances with one model, the one that can answer
+    usable = sorted(registry.instances(), key=lambda i: bool(i.missing))
+    # Of two instances with one model, the instance that can answer.
     owners = {name: i for i in reversed(usable) for m in i.models for name in (m.name, *m.aliases) if not name.endswith("*")}
     known, ready = sorted(owners), sorted([*registry.aliases, *(name for name, i in owners.items() if not i.missing)])
     first, colon, rest = model.partition(":")

@@ -18,6 +18,7 @@ from providerhub import (
     ProviderInfo,
     RetryPolicy,
     ServerError,
+    Setting,
     Settings,
     audio,
     file,
@@ -283,6 +284,18 @@ def test_the_error_for_vendors_without_a_key_names_the_variable_of_each_model(sc
 def test_a_similar_name_of_a_provider_that_cannot_answer_comes_with_its_setting(scripted):
     with pytest.raises(ModelNotFoundError, match=r"'claude-opus-5'.* \(anthropic is not configured: .*ANTHROPIC_API_KEY"):
         Hub(Settings(allow={"anthropic"})).complete("claudee-opus-5", "Hello")
+
+
+@pytest.mark.parametrize("ready", ["a", "z"])
+def test_a_similar_name_that_one_of_two_providers_can_serve_comes_without_a_setting(scripted, ready):
+    key = Setting("api_key", env="ACME_API_KEY", required=True, secret=True)
+    providers = [
+        (ProviderInfo(name=name, models=(ModelInfo("model-x"),), settings=() if name == ready else (key,)), scripted())
+        for name in ("a", "z")
+    ]
+    hub = Hub(Settings(autoload=False), providers=providers)
+    with pytest.raises(ModelNotFoundError, match=r"did you mean 'model-x'\?$"):
+        hub.complete("model-z", "Hello")
 
 
 def test_without_any_plugin_the_error_names_the_install_command():
