@@ -53,7 +53,7 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     unasked = registry.instance(owner) if owner in registry.names() else None
     if unasked is not None and unasked.list.listed_at is None and not unasked.list.error and unasked.can_list:
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; {_unlisted(unasked)}")
-    # A local service that is down, and that no setting names, is hardly the cause if there is another service.
+    # A local service that is down and stands in no setting is hardly the cause if there is another explanation.
     is_cause = is_pinned or not (pinned_only or may or pin or near) or any(i.config.api_key or not i.is_at_home for i in failing)
     if failing and is_cause:
         return failing[0].list.failure(_not_listed(failing, rest if is_pinned else model, is_pinned=is_pinned))
