@@ -130,20 +130,6 @@ class GeminiReading(JsonReading):
             say(Detail("refusal", feedback.get("blockReasonMessage") or reason))
             say(Finish("content_filter", str(reason)))
 
-    def refuse(self, data: dict[str, Any], name: str) -> None:
-        """Raise an error if an object is an error; see `JsonReading.refuse`.
-
-        Args:
-            data: The object.
-            name: The event's name.
-
-        Raises:
-            ProviderError: It is an error.
-        """
-        if isinstance(data.get("error"), dict):
-            raise self.failure(data)
-        super().refuse(data, name)
-
 
 def _unsaid(_piece: Any) -> None:
     """Take a piece of a further answer, which is not yielded separately."""

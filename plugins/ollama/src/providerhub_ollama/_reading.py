@@ -75,17 +75,6 @@ class ChatReading(JsonReading):
             yield from self._end(data)
             self.done = True
 
-    def refuse(self, data: dict[str, Any], name: str) -> None:
-        """Raise an error if a line is an error; see `JsonReading.refuse`.
-
-        Args:
-            data: The line, parsed.
-            name: Always empty.
-        """
-        if data.get("error"):
-            raise self.failure(data)
-        super().refuse(data, name)
-
     def _of_message(self, message: Mapping[str, Any]) -> Iterator[str | Event]:
         thought = message.get("thinking")
         if thought:
