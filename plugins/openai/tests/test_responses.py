@@ -17,7 +17,7 @@ from providerhub import (
     ToolCallDelta,
 )
 from providerhub.testing import FaultServer, chunked, http_response
-from providerhub_openai._responses_answer import ResponsesAnswer
+from providerhub_openai._responses_reading import ResponsesReading
 from providerhub_openai._responses_request import written
 from providerhub_openai.models import openai_model
 from providerhub_openai.provider import OpenAI
@@ -566,8 +566,12 @@ def test_parts_of_reasoning_are_paragraphs(asked):
 # --- servers that imitate the API
 
 
+def reader():
+    return ResponsesReading(providerhub.CallContext(providerhub.Timeout()), {})
+
+
 def pieces_of(*events):
-    found = ResponsesAnswer()
+    found = reader()
     return [piece for one in events for piece in found.event(one, "")]
 
 
@@ -650,4 +654,4 @@ def test_arguments_that_are_an_object_are_written_as_text():
 
 
 def pieces_whole(found):
-    return list(ResponsesAnswer().whole(found))
+    return list(reader().whole(found))

@@ -22,7 +22,8 @@ from providerhub.openai_provider import OpenAIChatProvider
 from providerhub.wire import source_of
 from providerhub.wire_provider import Built, HttpAnswer, HttpRequest, Order, Reading
 from providerhub_openai._batches import Batches
-from providerhub_openai._responses import REFUSALS, ResponsesReading
+from providerhub_openai._responses_reading import ResponsesReading
+from providerhub_openai._responses_refusals import REFUSALS
 from providerhub_openai._responses_request import written
 from providerhub_openai.models import openai_model, speaks_responses, stated_model
 

@@ -1,4 +1,4 @@
-"""Reads the events of one answer of the Responses API as pieces. It does no I/O.
+"""Reads one answer of the Responses API, whole or as an event stream, as pieces. It does no I/O.
 
 Items are looked up by their identifier, else by their place: some servers give every item the place 0, others another
 identifier in each event. Reference: OpenAI API reference, "Responses" and "Streaming events".
@@ -10,13 +10,30 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from providerhub import Citation, Detail, Event, Finish, Media, ReasoningDelta, RefusalDelta, ToolCallDelta, Turn, UsageDelta
+from providerhub import (
+    CallContext,
+    Citation,
+    Detail,
+    Event,
+    Finish,
+    Media,
+    ReasoningDelta,
+    RefusalDelta,
+    ServerError,
+    ToolCallDelta,
+    Turn,
+    UsageDelta,
+)
 from providerhub.wire import openai_chat
+from providerhub.wire_provider import JsonReading
 
 Pieces = Iterator[str | Event]
 
-ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 """The events that end a stream. Each holds the whole answer."""
+
+_FAILED = frozenset({"failed", "cancelled"})
+"""The status of an answer that has failed."""
 
 _REASONS = {"max_output_tokens": "length", "content_filter": "content_filter", "completed": "stop", "complete": "stop"}
 """The API's word → finish reason of providerhub. Any other word is passed on unchanged."""
@@ -89,45 +106,52 @@ class _Item:
         return known.index(index)
 
 
-class ResponsesAnswer:
-    """Reads one answer. Call `event` for each event of a stream, or `whole` once."""
+class ResponsesReading(JsonReading):
+    """Reads one answer.
 
-    def __init__(self) -> None:
+    Args:
+        call: The call, for notes.
+        headers: The headers of the answer.
+    """
+
+    def __init__(self, call: CallContext, headers: Mapping[str, str]) -> None:
+        super().__init__(call, headers)
         self._items: list[_Item] = []
         self._known: dict[str, Any] = {}
         self._length = 0
         self._calls = 0
         self._thought: Any = None  # the latest part of reasoning
 
-    def event(self, event: Mapping[str, Any], name: str) -> Pieces:
-        """Read an event of a stream.
+    def event(self, data: dict[str, Any], name: str) -> Pieces:
+        """Read one event; see `JsonReading.event`.
 
         Args:
-            event: Its data; not an error.
-            name: Its name, for data without a type.
+            data: The event's data.
+            name: The event's name, for data without a type.
 
         Yields:
             The pieces of the event.
         """
-        kind = str(event.get("type") or name)
+        kind = str(data.get("type") or name)
         if kind in _DELTAS:
-            yield from self._delta(event, *_DELTAS[kind])
+            yield from self._delta(data, *_DELTAS[kind])
         elif kind.endswith(".done") and kind.removesuffix("done") + "delta" in _DELTAS:
-            yield from self._whole_part(event, *_DELTAS[kind.removesuffix("done") + "delta"])
+            yield from self._whole_part(data, *_DELTAS[kind.removesuffix("done") + "delta"])
         elif kind == "response.output_item.added":
-            yield from self._added(_of(event, "item"), event.get("output_index"))
+            yield from self._added(_of(data, "item"), data.get("output_index"))
         elif kind == "response.output_item.done":
-            yield from self._done(_of(event, "item"), event.get("output_index"))
-        elif kind in ENDS:
-            yield from self.whole(_of(event, "response"))
-        elif isinstance(event.get("response"), Mapping):
-            yield from self._details(event["response"])
+            yield from self._done(_of(data, "item"), data.get("output_index"))
+        elif kind in _ENDS:
+            yield from self.whole(_of(data, "response"))
+            self.done = True
+        elif isinstance(data.get("response"), Mapping):
+            yield from self._details(data["response"])
 
-    def whole(self, answer: Mapping[str, Any]) -> Pieces:
-        """Read a whole answer, or what is new in the one that ends a stream.
+    def whole(self, data: dict[str, Any]) -> Pieces:
+        """Read an answer that is one object, or what is new in the one that ends a stream; see `JsonReading.whole`.
 
         Args:
-            answer: The answer.
+            data: The answer.
 
         Yields:
             Its pieces, with the turn that goes back and `Finish`.
@@ -135,24 +159,43 @@ class ResponsesAnswer:
         Raises:
             ProtocolError: It has an unexpected shape.
         """
-        yield from self._details(answer)
-        output = answer.get("output")
+        yield from self._details(data)
+        output = data.get("output")
         if not isinstance(output, list):
-            output = [] if output is None and self._items else _of(answer, "output", list)
-        if not output and not self._items and isinstance(answer.get("output_text"), str):
-            output = [{"type": "message", "content": answer["output_text"]}]
+            output = [] if output is None and self._items else _of(data, "output", list)
+        if not output and not self._items and isinstance(data.get("output_text"), str):
+            output = [{"type": "message", "content": data["output_text"]}]
         for spot, item in enumerate(output):
             yield from self._done(item, spot, last=True)
         for item in self._items:
             yield from self._told(item)
-        if isinstance(answer.get("usage"), dict):
-            yield UsageDelta(openai_chat.usage_of(answer["usage"]))
-        status = str(answer.get("status") or "completed")
+        if isinstance(data.get("usage"), dict):
+            yield UsageDelta(openai_chat.usage_of(data["usage"]))
+        status = str(data.get("status") or "completed")
         if status in _REASONS and not self._is_plain():
             yield Turn(output or [item.raw for item in self._items])
-        said = str((answer.get("incomplete_details") or {}).get("reason") or status)
+        said = str((data.get("incomplete_details") or {}).get("reason") or status)
         reason = "tool_calls" if self._calls and _REASONS.get(said) == "stop" else _REASONS.get(said, said)
         yield Finish(reason, None if said == reason else said)
+
+    def refuse(self, data: dict[str, Any], name: str) -> None:
+        """Raise an error if an object is an error: an event `error`, with or without a field `error`, or a failed answer.
+
+        Args:
+            data: The object of an event, or the whole answer.
+            name: The event's name.
+        """
+        inner = data.get("response")
+        answer = inner if isinstance(inner, dict) else data
+        error = data.get("error") or answer.get("error")
+        if error or "error" in {name, data.get("type")}:
+            said = {"error": error} if error else data
+            raise self.failure(said)
+        if answer.get("status") in _FAILED:
+            msg = f"the answer ended with the status {answer['status']!r}, and the service gives no reason"
+            raise ServerError(msg, excerpt=repr(data)[:500])
+        if "output" not in data and "response" not in data:
+            super().refuse(data, name)
 
     def _is_plain(self) -> bool:
         """Return whether a message in the chat shape can hold all of the output."""
