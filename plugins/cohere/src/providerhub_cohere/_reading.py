@@ -19,12 +19,10 @@ from providerhub import (
     Turn,
     Usage,
     UsageDelta,
-    error_from_status,
 )
 from providerhub.wire import flat
 from providerhub.wire_provider import JsonReading
 from providerhub_cohere._body import THOUGHTS
-from providerhub_cohere._refusals import REFUSALS
 
 Pieces = Iterator[str | Event]
 
@@ -52,7 +50,6 @@ class ChatReading(JsonReading):
 
     def __init__(self, call: CallContext, headers: Mapping[str, str]) -> None:
         super().__init__(call, headers)
-        self._headers = headers
         self._length = 0
         self._starts: dict[Any, int] = {}  # number of a block of content → the length of the text before it
         self._calls: dict[Any, int] = {}  # the service's number of a tool call → our number
@@ -161,8 +158,8 @@ class ChatReading(JsonReading):
     def _end(self, last: Mapping[str, Any]) -> Pieces:
         said = last.get("finish_reason")
         if said in FAILURES:
-            told = {"message": last.get("error") or f"the answer ended with the finish reason {said}"}
-            raise error_from_status(FAILURES[said], self._headers, told, refusals=REFUSALS)
+            told = {"message": last.get("error") or f"the answer ended with the finish reason {said}", "code": FAILURES[said]}
+            raise self.failure(told)
         if isinstance(last.get("usage"), dict):
             yield UsageDelta(usage_of(last["usage"]))
         for name, value in last.items():
