@@ -242,6 +242,12 @@ def test_identifiers_that_a_vendor_uses_again_in_each_answer():
     assert len(set(uses)) == 3
 
 
+def test_a_longer_conversation_changes_no_earlier_message():
+    before = [USER, said(call("f:0")), result("f:0")]
+    longer = [*before, said(call("f_0")), result("f_0")]
+    assert talk(*longer)[: len(before)] == talk(*before)
+
+
 def test_an_identifier_beside_a_turn_is_not_used_again():
     uses, results = ids(USER, said(call("toolu_1"), turn=[USE]), result("toolu_1"), said(call("toolu_1")), result("toolu_1"))
     assert uses == results

@@ -15,7 +15,6 @@ from providerhub import CapabilityError, InvalidRequestError, Message
 from providerhub.wire import arguments_of, left_out, modern
 from providerhub_anthropic._parts import Block, blocks_of, is_blank
 
-_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 CONTAINER = "container"
 """The type of the last block of a turn that ran code: it names the container, which the next request names too."""
 
@@ -78,7 +77,7 @@ class _Writer:
     def __init__(self, messages: Sequence[Message], model: str, *, inside: bool) -> None:
         self._model = model
         self._inside = inside
-        self._ids = _Ids(messages)
+        self._ids = _Ids()
         self._held: list[Block] = []
         self.system: list[Block] = []
         self.turns: list[tuple[str, list[Block]]] = []
@@ -163,11 +162,9 @@ class _Writer:
 class _Ids:
     """Identifiers of tool calls in the API's alphabet: unique, and equal in call and result."""
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    def __init__(self) -> None:
         self._used: set[str] = set()
         self._open: dict[Any, list[str]] = {}
-        calls = (call.get("id") for message in messages for call in message.get("tool_calls") or ())
-        self._given = {name for name in calls if isinstance(name, str) and _ID.fullmatch(name)}
 
     def begin(self) -> None:
         """Begin an answer. A vendor may repeat the identifiers of an earlier answer."""
@@ -175,26 +172,19 @@ class _Ids:
 
     def call(self, given: Any) -> str:
         """Return the identifier of a call."""
-        valid = isinstance(given, str) and _ID.fullmatch(given) and given not in self._used
-        found: str = given if valid else self._made(given)
+        base = found = _alphabet(given or "call")
+        number = 1
+        while found in self._used:
+            number += 1
+            found = f"{base[:56]}_{number}"
         self._used.add(found)
         self._open.setdefault(given, []).append(found)
         return found
 
     def result(self, given: Any) -> str:
         """Return the identifier of the call to which a result belongs."""
-        waiting = self._open.get(given)
-        if not waiting:
-            return _alphabet(given)
+        waiting = self._open.get(given) or [_alphabet(given)]
         return waiting.pop(0) if len(waiting) > 1 else waiting[0]
-
-    def _made(self, given: Any) -> str:
-        base = found = _alphabet(given or "call")
-        number = 1
-        while found in self._used or found in self._given:
-            number += 1
-            found = f"{base[:56]}_{number}"
-        return found
 
 
 def _alphabet(given: Any) -> str:

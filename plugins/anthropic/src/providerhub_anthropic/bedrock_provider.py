@@ -59,7 +59,12 @@ class AnthropicBedrock(Anthropic):
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
         self.headers = {}
-        self._signer = None if config.api_key else _signer(self)
+        self._signer: Any = None
+        if not config.api_key:
+            with suppress(ImportError):  # a call names the extra that is missing
+                from providerhub_bedrock.aws import Signer
+
+                self._signer = Signer(self)
 
     def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
         """Sign a request that carries no key; see `Wire.sign`.
@@ -149,14 +154,6 @@ class AnthropicBedrock(Anthropic):
                 "pip install 'providerhub-anthropic[bedrock]', or set a key of Bedrock in `api_key` (AWS_BEARER_TOKEN_BEDROCK)"
             )
             raise AuthenticationError(msg)
-
-
-def _signer(provider: Anthropic) -> Any:
-    try:
-        from providerhub_bedrock.aws import Signer
-    except ImportError:
-        return None
-    return Signer(provider)
 
 
 def _served(profile: Mapping[str, Any]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ Reference: "Claude on Vertex AI" in Anthropic's documentation.
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -42,7 +43,12 @@ class AnthropicVertex(Anthropic):
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
         self.headers = {"anthropic-beta": self._beta} if self._beta else {}
-        self._tokens = None if config.api_key else _tokens(self)
+        self._tokens: Any = None
+        if not config.api_key:
+            with suppress(ImportError):  # a call names the extra that is missing
+                from providerhub_gemini.google import Tokens
+
+                self._tokens = Tokens(self, "providerhub-anthropic[vertex]")
 
     def build(self, request: Request, call: CallContext) -> Any:
         """Write a request; see `WireProvider.build`.
@@ -112,11 +118,3 @@ class AnthropicVertex(Anthropic):
             "or set an access token in `api_key`"
         )
         raise AuthenticationError(msg)
-
-
-def _tokens(provider: Anthropic) -> Any:
-    try:
-        from providerhub_gemini.google import Tokens
-    except ImportError:
-        return None
-    return Tokens(provider, "providerhub-anthropic[vertex]")
