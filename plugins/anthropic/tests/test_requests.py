@@ -151,6 +151,14 @@ def test_a_system_message_between_two_answers_is_refused():
     refused(USER, answer, system("a"), match="only after a message of the user")
 
 
+def test_a_system_message_may_stand_behind_the_result_of_a_server_tool():
+    """The service answers such a conversation; a recording of it is public."""
+    found = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
+    search = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "sky"}}
+    sent = talk(USER, said(turn=[search, found]), system("a"), {"role": "assistant", "content": "1"}, USER)
+    assert [role for role, _ in sent] == ["user", "assistant", "system", "assistant", "user"]
+
+
 # Texts
 
 

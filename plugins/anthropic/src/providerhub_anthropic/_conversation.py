@@ -112,10 +112,14 @@ class _Writer:
         self._held += blocks
 
     def release(self, where: str) -> None:
-        """Write the held system messages. The API accepts them after a user's turn, before an answer or at the end."""
+        """Write the held system messages, before an answer or at the end.
+
+        The API accepts them after a user's turn, and after an answer that ends with the result of a server's tool.
+        """
         if not self._held:
             return
-        if self.turns[-1][0] != "user":
+        role, blocks = self.turns[-1]
+        if role != "user" and not (blocks and str(blocks[-1].get("type")).endswith("_tool_result")):
             msg = f"{where}: the Messages API takes a system message only after a message of the user; move it there"
             raise InvalidRequestError(msg)
         self.turns.append(("system", self._held))
