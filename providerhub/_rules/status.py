@@ -196,7 +196,7 @@ _CODES = ("type", "code", "status", "reason", "error_type", "status_code", "__ty
 
 
 def _said(body: str | Mapping[str, Any], headers: Mapping[str, str]) -> _Said:
-    """Read `{"error": {...}}`, `{"error": "…"}`, `{"errors": [...]}`, `{"message": "…"}`, a list with one of them, or a text."""
+    """Read `{"error": {...}}`, `{"error": "…"}`, `{"errors": [...]}`, `{"message": "…"}`, a list or event with one, or a text."""
     found = [one for one in _objects(body) if one]
     objects = [one for one in found if isinstance(one, Mapping)]
     parts = [part for one in objects for part in (one.get("innererror"), *_list(one.get("details"))) if isinstance(part, Mapping)]
@@ -221,8 +221,9 @@ def _objects(body: str | Mapping[str, Any]) -> list[Any]:
 
     parsed: Any = body
     if isinstance(body, str):
+        event = re.match(r"\s*(?:event:.*\s+)?data: ?(\{.*)", body)  # a gateway refuses a request for a stream with an event
         try:
-            parsed = json.loads(body)
+            parsed = json.loads(event[1] if event else body)
         except (ValueError, RecursionError):
             return [body]
     if isinstance(parsed, list) and len(parsed) == 1:  # Google wraps the error in a list

@@ -236,6 +236,15 @@ def test_any_other_403_is_no_verdict_on_the_key(said):
     assert not error.about_key
 
 
+@pytest.mark.parametrize("before", ["", "\n", "event: error\r\n"])
+def test_a_request_for_a_stream_may_be_refused_with_an_event(before):
+    said = {"error": {"message": "That is too much", "type": "invalid_request_error", "code": "context_length_exceeded"}}
+    error = error_from_status(400, {}, f"{before}data: {json.dumps(said)}\r\n\r\ndata: [DONE]\r\n\r\n".encode())
+    assert type(error) is ContextLengthError
+    assert "HTTP 400: That is too much" in str(error)
+    assert "data:" in str(error_from_status(500, {}, "data: {not JSON"))
+
+
 ASKED = "POST https://api.acme.example/v1/v1/chat/completions"
 
 
