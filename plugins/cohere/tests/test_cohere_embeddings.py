@@ -1,6 +1,8 @@
 """Embeddings: the requests that are written, and the answers that are read."""
 
-from providerhub import Hub, Model, ProviderConfig, Settings
+import pytest
+
+from providerhub import Hub, Model, ProtocolError, ProviderConfig, Settings
 from providerhub.testing import FaultServer, http_response
 
 
@@ -19,3 +21,12 @@ def test_the_texts_are_documents_unless_an_option_says_otherwise():
         "input_type": "search_document", "truncate": "NONE",
     }  # fmt: skip
     assert second["input_type"] == "search_query"
+
+
+@pytest.mark.parametrize("body", [{"embeddings": [[1.0]]}, {"id": "1"}, []])
+def test_vectors_in_another_shape_are_refused(body):
+    """Version 1 of the API answers with a list."""
+    with FaultServer(lambda _: http_response(200, body)) as server:
+        settings = Settings(providers={"cohere": ProviderConfig(url=server.url, api_key="k")})
+        with Hub(settings) as hub, pytest.raises(ProtocolError, match="0 vectors for 1 texts"):
+            hub.embed(Model("embed-v4.0", "cohere"), "a")

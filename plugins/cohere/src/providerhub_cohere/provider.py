@@ -74,7 +74,8 @@ class Cohere(OpenAIChatProvider):
         # A text that is too long becomes an error. By default, the service would cut it without notice.
         asked |= {"input_type": "search_document", "truncate": "NONE", **request.options}
         said = (yield HttpRequest("/v2/embed", asked)).json()
-        found = (said.get("embeddings") if isinstance(said, dict) else None) or {}
+        found = said.get("embeddings") if isinstance(said, dict) else None
+        found = found if isinstance(found, dict) else {}  # version 1 of the API answers with a list
         count = ((said.get("meta") or {}).get("billed_units") or {}).get("input_tokens") if found else None
         return Embeddings(found.get("float") or [], None if count is None else Usage(input_tokens=int(count)))
 
