@@ -245,7 +245,7 @@ TOOLS_AND_TEXT = {"supports_tools": True, "supports_json_schema": False, "suppor
                 "output_modalities": ["text"],
                 "prompt_text_token_price": 20000,
                 "cached_prompt_text_token_price": 5000,
-                "aliases": ["a-latest", ""],
+                "aliases": ["a-latest", "", "a"],
             },
             {"supports_images": True, "price_in": 2.0, "price_cache_read": 0.5, "aliases": ("a-latest",)},
         ),

@@ -74,9 +74,10 @@ def model_of(vendor: Vendor, entry: Mapping[str, Any]) -> ModelInfo | None:
         return None
     price_in, price_out, factor = vendor.price
     aliases = entry.get("aliases")
+    aliases = aliases if isinstance(aliases, list) else []
     return ModelInfo(
         name,
-        aliases=tuple(one for one in aliases if one and isinstance(one, str)) if isinstance(aliases, list) else (),
+        aliases=tuple(one for one in aliases if one not in ("", name) and isinstance(one, str)),
         supports_stream=chats or None,
         supports_embeddings=None if chats else True,
         context_window=_count(entry, _WINDOWS),
