@@ -38,6 +38,15 @@ def factory_of(text: str) -> Factory:
     return found
 
 
+def executor_of(text: str, concurrency: int) -> Executor:
+    """Open the executor of a text."""
+    found = factory_of(text)(text, concurrency)
+    if not callable(getattr(found, "submit", None)):
+        msg = f"executor {text!r}: its plugin returned {type(found).__name__}, not a concurrent.futures.Executor"
+        raise ConfigurationError(msg)
+    return found
+
+
 def processes(text: str, concurrency: int) -> Executor:
     """Open processes of this machine, such as `"processes:4"`; without a number, one for each of the calls at once."""
     count = text.partition(":")[2]

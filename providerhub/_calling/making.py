@@ -26,6 +26,7 @@ from providerhub._finding.preparing import Preparer
 from providerhub._finding.registry import Catalogues, ModelSpec, Registry
 from providerhub._finding.routing import Planned, Router, set_all_limits
 from providerhub._finding.stores import store_of
+from providerhub._log import log as _log
 from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
@@ -52,6 +53,8 @@ _PAIR = Check(
 )
 _CACHE = instance_of((Mapping, str, bool), '"memory", a folder, an address, a mapping or a flag; use around=[...] for a Cache')
 _SETTINGS = instance_of((Settings, type(None)), "a Settings object, such as Settings(strategy='priority')")
+
+_GATE = Check("an object with the methods of AttemptGate", lambda value: callable(getattr(value, "reserve", None)), shape)
 
 _EACH = {"rankers": _RANKER, "around": CALLABLE, "providers": _PAIR}
 
@@ -95,6 +98,7 @@ class CallMaker:
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; the numbers may be easy to guess
         self._plugins = plugins = Plugins(settings)
+        scanned = len(plugins.malformed)
         self._registry = Registry(plugins, settings)
         self._health = Health(self._rng, settings.breaker, budget=settings.budget)
         self._pacer = Pacer(self._rng)
@@ -107,12 +111,14 @@ class CallMaker:
         for observer in (*observers, *plugins.joining(settings)):
             plugins.observe(observer)
         self._registry.catalogues = Catalogues(plugins.hooks("providerhub_model"))
-        observing = Observers({name: plugins.hooks(name) for name in OBSERVED}, self._offered("providerhub_gate")) or None
+        observing = Observers({name: plugins.hooks(name) for name in OBSERVED}, self._offered("providerhub_gate", _GATE)) or None
+        for one in plugins.malformed[scanned:]:  # else the metrics of a hook plugin would be missed in silence
+            _log.warning("the hooks of %s are not used: %s", one.distribution, one.reason)
         self._services = Services(
             self._registry, observing, self._clock, getattr(self._clock, "watch", None),
             self._pacer, self._replan, self._preparer.renewal, self._health.key_changes, self._waiting,
         )  # fmt: skip
-        wrappers = [*around, *self._offered("providerhub_around")]
+        wrappers = [*around, *self._offered("providerhub_around", CALLABLE)]
         self._around = Around(wrappers, settings, self._registry, observing) if wrappers else None
         self._open_many: WeakSet[ManyCalls] = WeakSet()
         store, owned = store_of(shared, settings.shared)
@@ -122,8 +128,11 @@ class CallMaker:
             owned=owned,
         )  # fmt: skip
 
-    def _offered(self, hook: str) -> list[Any]:
-        return [one for make in self._plugins.hooks(hook) if (one := make(settings=self.settings)) is not None]
+    def _offered(self, hook: str, check: Check) -> list[Any]:
+        found = [one for make in self._plugins.hooks(hook) if (one := make(settings=self.settings)) is not None]
+        for one in found:
+            check.check(one, f"what a plugin returns from {hook}", ConfigurationError)
+        return found
 
     def _lift(self, name: str) -> None:
         """Forget the failures of a provider, and end the waits for it."""

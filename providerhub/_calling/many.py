@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from providerhub._calling.attempt import POLL
-from providerhub._calling.executors import factory_of
+from providerhub._calling.executors import executor_of
 from providerhub._calling.many_call import RunningMany, check_many
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_schedule import Ask, Give, Over, Rest, Row, Schedule
@@ -125,7 +125,7 @@ class Many(ManyCalls):
         """Yield each item with its outcome. Leaving early, in any way, cancels the other calls and ends the threads."""
         schedule = self.schedule
         pool = Threads(schedule.concurrency) if self._executor is None else self._executor
-        self._pool = pool = factory_of(pool)(pool, schedule.concurrency) if isinstance(pool, str) else pool
+        self._pool = pool = executor_of(pool, schedule.concurrency) if isinstance(pool, str) else pool
         source = self._source(ThreadInput)
         try:
             for step in self._steps(source):

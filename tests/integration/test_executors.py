@@ -18,6 +18,7 @@ from providerhub import (
     Secret,
     Settings,
 )
+from providerhub._calling import executors
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey
 from providerhub.testing import FaultServer, Gate, Hold, Mark, http_response, openai_completion
 
@@ -108,6 +109,12 @@ def test_a_variable_that_is_not_set_here_does_not_count_there(monkeypatch):
     with pickle.loads(data) as there:
         assert there.settings.timeout.total == 600
         assert there._registry.instance("openai").config.url == "https://api.openai.com/v1"
+
+
+def test_a_plugin_without_an_executor_is_named(monkeypatch):
+    monkeypatch.setattr(executors, "factory_of", lambda text: lambda text, concurrency: None)
+    with pytest.raises(ConfigurationError, match="'tide:2': its plugin returned NoneType, not a concurrent"):
+        executors.executor_of("tide:2", 4)
 
 
 @pytest.mark.parametrize("text", ["absent:4", "absent", "processes:0", "processes:many"])

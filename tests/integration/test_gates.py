@@ -7,7 +7,9 @@ import pytest
 
 from providerhub import (
     BudgetExceededError,
+    ConfigurationError,
     Finish,
+    Hub,
     ModelInfo,
     ProviderInfo,
     RetryPolicy,
@@ -278,6 +280,19 @@ def test_a_gate_may_have_nothing_to_reserve_and_a_plugin_no_gate(make_hub, scrip
     hub = make_hub(hub_options={"observers": [gate, NoGate()]}, a=scripted(["Hi"]))
     assert hub.complete("m", "x").text == "Hi"
     assert (gate.settled, gate.released) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("hook", "wanted"),
+    [("providerhub_gate", "an object with the methods of AttemptGate, not str"), ("providerhub_around", "a callable, not str")],
+)
+def test_an_object_of_a_plugin_that_cannot_be_used_is_refused_when_the_hub_is_made(hook, wanted):
+    def offer(self, settings):
+        return "x"
+
+    wrong = type("Wrong", (), {hook: hookimpl(offer)})()
+    with pytest.raises(ConfigurationError, match=f"what a plugin returns from {hook} must be {wanted}"):
+        Hub(Settings(autoload=False), observers=[wrong])
 
 
 def test_the_bound_counts_bytes_parts_tools_and_the_context_window(guarded, scripted):

@@ -61,6 +61,14 @@ def test_a_plugin_that_raises_takes_no_part_and_is_listed(run):
     assert "a says: x Malformed(distribution='joins', reason='providerhub_join raised RuntimeError: broken')" in run("broken")
 
 
+def test_the_log_names_hooks_that_are_not_used(site):
+    site.write("counting.py", "from providerhub import hookimpl\n@hookimpl\ndef providerhub_call_finished(rout): ...\n")
+    site.distribution("counts", "[providerhub.hooks]\ncounts = counting\n")
+    said = site.run("import logging, sys; logging.basicConfig(stream=sys.stdout)\nimport providerhub; providerhub.Hub()")
+    assert said.startswith("WARNING:providerhub:the hooks of counts (counting) are not used: incompatible: ")
+    assert "providerhub_call_finished has no argument 'rout'; it may take route, call" in said
+
+
 def test_a_budget_of_a_plugin_that_raises_is_refused(run):
     assert "the settings: [budgets] needs the plugin 'joins'" in run("broken", all=BUDGET)
 
