@@ -11,12 +11,12 @@ import pytest
 
 from providerhub import Finish
 
-# A shell without job control starts a background job with Ctrl-C ignored, and its children inherit that. The tests that send
-# Ctrl-C would wait for ever.
+# A background job of a shell without job control ignores Ctrl-C, and so do its children. Tests that send Ctrl-C would wait for
+# ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A busy machine takes as long as it takes: a test of time belongs to the benchmarks.
+# No deadline: on a busy machine an example may take long. The benchmarks measure time.
 if hypothesis.settings().deadline is not None:  # mutation testing has a profile of its own
     hypothesis.settings.register_profile("untimed", deadline=None)
     hypothesis.settings.load_profile("untimed")
@@ -24,7 +24,7 @@ if hypothesis.settings().deadline is not None:  # mutation testing has a profile
 
 @pytest.fixture(autouse=True, scope="session")
 def _kept_lists(tmp_path_factory):
-    """Keep lists of models, and what the command line and plugins keep, in a folder of the tests, not in the user's."""
+    """Let the core, the command line and the plugins keep their files in a folder of the tests, not in the user's folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))
         patch.setenv("PROVIDERHUB_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))

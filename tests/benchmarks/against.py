@@ -1,9 +1,9 @@
-"""What a call and the start cost beside an earlier commit: ratios of processor time, with both versions taking turns.
+"""The cost of a call and of the start, compared with an earlier commit: ratios of processor time. Both versions take turns.
 
 Run by hand, in a clone with the whole history: `python against.py COMMIT`. The commit's package is unpacked into a temporary
-folder. Each figure is the best of many rounds, each in a process of its own, so that a machine that is busy with other work
-disturbs both versions alike. A call without I/O goes through a hub of one provider, and through a hub of two, of which the
-second waits for its share of the time. The exit code is 1 if a ratio is above its target.
+folder. Each figure is the best of many rounds, each in its own process, so that other work of the machine affects both versions
+equally. A call without I/O goes through a hub of one provider, and through a hub of two providers. The second provider waits for
+the share of the first one. The exit code is 1 if a ratio is above its target.
 """
 
 from __future__ import annotations

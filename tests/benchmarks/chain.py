@@ -1,8 +1,8 @@
-"""What the retry chain costs: a call, a streamed chunk, and moving on from a provider that is down.
+"""The cost of the retry chain: for a call, for a streamed chunk, and for the next provider after a provider that is down.
 
-Run by hand, or by `tox -e bench`: `python tests/benchmarks/chain.py`. The first two compare the hub with the provider object
-called directly, in processor time of one thread without I/O; the third, in elapsed time, goes to servers on loopback, in
-processes of their own. Whatever is compared takes turns, and the figures are medians.
+Run by hand, or by `tox -e bench`: `python tests/benchmarks/chain.py`. The first two figures compare the hub with a direct call of
+the provider object, in processor time of one thread without I/O. The third figure is elapsed time, with servers on loopback in
+their own processes. The compared sides take turns, and the figures are medians.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ def _chunk() -> bool:
 
 
 def _delay(url: str, second: OpenAIChatProvider) -> float:
-    """Microseconds that the second one's answer comes later for the first one's being asked before."""
+    """The microseconds by which the second provider's answer is later because the first provider is asked before."""
     own = _hub(second)
     took: dict[bool, list[float]] = {False: [], True: []}
     first = OpenAIChatProvider(ProviderConfig(name="a", url=url))
     for number in range(-5, ROUNDS):
-        # A new hub each time, or the breaker would leave the first one out from the sixth call on.
+        # A new hub each time: otherwise the breaker would exclude the first provider from the sixth call on.
         hub = Hub(Settings(autoload=False))
         hub.register(ProviderInfo(name="a", models=(ModelInfo("m"),)), first)
         hub.register(ProviderInfo(name="p", models=(ModelInfo("m"),)), second)

@@ -1,8 +1,7 @@
-"""What the command line costs: its help beside `import click`, and an answer's first token beside a short script with requests.
+"""The cost of the command line: of its help beside `import click`, and of the first token beside a short script with requests.
 
 Run by hand, or by `tox -e bench`, with the wheels of core and Lockchat plugin installed: `python tests/benchmarks/cli.py`. Every
-figure is a median over fresh processes, the variants taking turns, so that a machine that gets slower or faster meanwhile
-does so for all of them.
+figure is a median over fresh processes. The variants take turns, so that other work of the machine affects all of them equally.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ with requests.post(sys.argv[1] + "/v1/chat/completions", json=body, stream=True,
 """
 
 SCRIPT = str(Path(sysconfig.get_path("scripts")) / "providerhub")
-# Byte code is what users have; a machine that does without it measures its compiler.
+# Users have byte code; without it, the figure would be the time of the compiler.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 

@@ -1,8 +1,8 @@
-"""What is large or many: one very long line, and 1,000 streams in one process.
+"""Large input and many calls: one very long line, and 1,000 streams in one process.
 
-Run by hand, or by `tox -e bench`: `python limits.py`. A line of 1, 2, 4 and 8 MiB, the decoder's limits lifted, in reads of the
-transport's size: the time must grow as the line does, the system's for the memory included. The streams are all open at once,
-and each is read to its end.
+Run by hand, or by `tox -e bench`: `python limits.py`. A decoder without limits reads a line of 1, 2, 4 and 8 MiB, in reads of the
+transport's size. The time, with the system's time for the memory, must grow in proportion to the line. All streams are open at
+once, and each is read to its end.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def line(reads: list[bytes]) -> float:
 
 def lines() -> bool:
     """Print how the time grows: the best of each size, in turns."""
-    # glibc gives a large block back to the system, or keeps it, by what was freed before: without this, some sizes pay for
-    # the first touch of every page, others not, and that is what would be compared.
+    # The blocks that were freed before decide whether glibc gives a large block back to the system. Without this setting,
+    # only some sizes would pay for the first touch of every page.
     ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 128 * 1024)
     took = dict.fromkeys(SIZES, float("inf"))
     for _ in range(ROUNDS):
@@ -81,5 +81,5 @@ def streams() -> bool:
 
 
 if __name__ == "__main__":
-    results = [streams(), lines()]  # in this order: the other sets the allocator
+    results = [streams(), lines()]  # in this order: the other function sets the allocator
     sys.exit(0 if all(results) else 1)

@@ -1,22 +1,22 @@
-"""The server that every benchmark asks: the OpenAI chat shape on loopback, in a process of its own.
+"""The server of all benchmarks: the OpenAI chat shape on loopback, in its own process.
 
-`python loopback.py` prints its port and serves until its standard input closes. The first segment of the path says how it
-behaves: `/chunks=1000,frame=each/v1/chat/completions`.
+`python loopback.py` prints its port and serves until its standard input closes. The first segment of the path sets the
+behaviour: `/chunks=1000,frame=each/v1/chat/completions`.
 
 - `chunks`: content chunks of a streamed answer (default 100).
-- `frame`: how they travel. `each`: one HTTP chunk for each, many in one segment, as a fast model behind a proxy looks;
-  `bulk`: a body that ends with the connection, in segments of 16 KiB; `alone`: each in a segment of its own, a moment apart,
-  so that the client wakes for every one; `held`: the first word, and then nothing.
-- `shape`: `same`: chunks differ in their text only, as OpenAI's own do, and most others'; `varied`: in an identifier of their own
-  as well, so that none can be read by comparing it with the one before.
+- `frame`: the form of the body. `each`: one HTTP chunk for each content chunk, and many in one segment, as from a fast model
+  behind a proxy. `bulk`: a body that ends with the connection, in segments of 16 KiB. `alone`: each chunk in its own segment,
+  with a short pause between them, so that the client wakes for each. `held`: the first word, and then nothing.
+- `shape`: `same`: the chunks differ only in their text, as at OpenAI and most vendors. `varied`: each chunk also has its own
+  identifier, so that no chunk can be read by a comparison with the chunk before.
 - `wire`: streams the shape of another vendor, to any request: `anthropic`, `gemini`, `cohere` or `ollama`.
 - `status`: answers with this status and an error in place of an answer.
-- `window=100x2`: takes 100 requests in each 2 s, from the first request on, and refuses the others (429, `Retry-After: 2`).
+- `window=100x2`: accepts 100 requests in each 2 s, from the first request on, and refuses the others (429, `Retry-After: 2`).
 - `faults=0.3`: answers this share of the requests with status 500; the same ones in every run.
-- `bucket=20`: takes 20 requests a second, and as many at once after a rest; refuses the others (429, `Retry-After: 1`).
-- `run`: a name, which gives a limit a count of its own. The path `/run=a/refused` answers with the number of refusals so far.
+- `bucket=20`: accepts 20 requests a second, and 20 at once after a pause; refuses the others (429, `Retry-After: 1`).
+- `run`: a name. Each name has its own count for the limits. The path `/run=a/refused` returns the number of refusals so far.
 
-Every request of every peer gets the same bytes, made before.
+Every request of every peer gets the same bytes, which are made in advance.
 """
 
 from __future__ import annotations

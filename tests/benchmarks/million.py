@@ -1,7 +1,7 @@
 """The memory of many rows: `complete_many` in threads and in processes, and the command `batch`.
 
-Run by hand: `python million.py [ROWS]`. Each way runs in a process of its own, and its resident memory is read as rows end. After
-the first tenth of the rows it may grow by 50 MB at most. The plugin `echo` answers at once.
+Run by hand: `python million.py [ROWS]`. Each way runs in its own process, and its resident memory is read while rows end. After
+the first tenth of the rows, the memory may grow by 50 MB at most. The plugin `echo` answers at once.
 """
 
 from __future__ import annotations

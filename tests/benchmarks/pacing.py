@@ -1,10 +1,10 @@
-"""What pacing costs a call, and what it saves: a batch at services that refuse what comes too fast.
+"""The cost of pacing for a call, and its gain for a batch at services that refuse requests beyond a rate.
 
-Run by hand, or by `tox -e bench`: `python pacing.py`. The costs are the processor time of a turn and of a call where no limit is
-set. Then 500 rows go, 8 at once, to a service that takes 100 requests in each 2 s, and to one that takes 20 a second; first
-without any limit configured, then with `rpm`. 5,000 rows go to a service that takes 300 in each 0.6 s, which is 300 a minute
-made 100 times as fast, and 2,000 rows to one that fails at 30% of the requests. The services run in a process of their own and
-count their refusals. The whole takes two minutes.
+Run by hand, or by `tox -e bench`: `python pacing.py`. The costs are the processor time of a turn and of a call without limits.
+Then 500 rows go, 8 at once, to a service that accepts 100 requests in each 2 s, and to a service that accepts 20 a second; first
+without configured limits, then with `rpm`. 5,000 rows go to a service that accepts 300 requests in each 0.6 s, which is 300 a
+minute at 100 times the speed. 2,000 rows go to a service that fails at 30% of the requests. The services run in their own process
+and count their refusals. All of this takes two minutes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What `import providerhub`, its exports included, costs beside `import requests`; what discovery costs with 100 plugins.
+"""The cost of `import providerhub`, with its exports, beside `import requests`; and the cost of discovery with 100 plugins.
 
-Run by hand, or by `tox -e bench`: `python tests/benchmarks/startup.py`. Every figure is a median over fresh interpreters, the
-variants taking turns, so that a machine that gets slower or faster meanwhile does so for all of them.
+Run by hand, or by `tox -e bench`: `python tests/benchmarks/startup.py`. Every figure is a median over fresh interpreters. The
+variants take turns, so that other work of the machine affects all of them equally.
 """
 
 from __future__ import annotations

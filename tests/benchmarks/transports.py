@@ -1,8 +1,8 @@
-"""What a call, a streamed chunk and many streams at once cost beside the same written by hand.
+"""The cost of a call, of a streamed chunk and of many streams at once, beside the same code written by hand.
 
-Run by hand, or by `tox -e bench`: `python transports.py`. By hand means requests, and aiohttp where the row is asynchronous. Each
-row is measured in a process of its own, where the two sides take turns; the server is in another process. Figures are of the
-client's processor time, unless the row says otherwise, and the ratio is the median of the rounds' own ratios.
+Run by hand, or by `tox -e bench`: `python transports.py`. "By hand" means requests, or aiohttp for an asynchronous row. Each row
+is measured in its own process, in which the two sides take turns; the server is in another process. The figures are processor
+time of the client, unless the row names another measure. The ratio is the median of the ratios of the rounds.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def _call_of(name: str) -> Callable[[Any, str], Awaitable[object]]:
 
 
 async def _longest_turn(lags: list[float]) -> None:
-    """Note the longest time, in seconds, that the event loop did not come round."""
+    """Note the longest time, in seconds, of one turn of the event loop."""
     longest = 0.0
     try:
         while True:

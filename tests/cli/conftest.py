@@ -1,4 +1,4 @@
-"""The command line, in this process and as a process of its own, without the user's settings."""
+"""The command line, in this process and in a separate process, without the user's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `ask` sends: models in order, attachments, templates, schemas, options; and conversations that go on."""
+"""The requests of `ask`: models in order, attachments, templates, schemas, options; and continued conversations."""
 
 from __future__ import annotations
 

@@ -297,7 +297,7 @@ def test_a_result_that_was_cut_off_is_sent_again(run, service, output, cut):
     output.write_bytes(whole[:-cut])
     assert run({"messages": "one"}, {"messages": "two"}).exit_code == 0
     assert sorted(by_line(output)) == [1, 2]
-    sent_again = [] if cut == 1 else [["one", "two"][last - 1]]  # all but the line's end was there: nothing was lost
+    sent_again = [] if cut == 1 else [["one", "two"][last - 1]]  # only the line's end was missing: nothing was lost
     assert asked(server) == sorted(["one", "two", *sent_again])
 
 
@@ -451,7 +451,7 @@ finally:
 
 
 def _peak(source, output):
-    """KiB that a batch needs at most, with nothing to send."""
+    """The peak memory in KiB of a batch that sends nothing."""
     command = [sys.executable, "-c", MEASURED, "batch", str(source), "-o", str(output), "-m", "gpt-4"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
     return int(done.stdout)
@@ -480,7 +480,7 @@ def started(command):
         try:
             yield running
         finally:
-            running.kill()  # nothing, where it has ended
+            running.kill()  # empty if the process has ended
 
 
 @pytest.mark.unix

@@ -1,4 +1,4 @@
-"""A batch that is killed again and again: every line has one result in the end, and none is sent after it was recorded."""
+"""A batch that is killed again and again: in the end, every line has one result, and no recorded line was sent again."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_killed_at_random_points_and_resumed(script, service, tmp_path, seed):
             server.reached("asked", times=served + some, timeout=60)
             running.send_signal(signal.SIGKILL)
             running.wait(timeout=60)
-        if output.exists() and rng.random() < 0.5:  # a kill in the middle of a write, which the system makes rare
+        if output.exists() and rng.random() < 0.5:  # imitates a kill in the middle of a write, which is rare
             _tear(output, rng)
     recorded[ROUNDS] = _recorded(output)
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=_marked(ROUNDS))

@@ -1,4 +1,4 @@
-"""`providerhub doctor`, on distributions and settings that are broken in every known way."""
+"""`providerhub doctor`, with distributions and settings that are broken in every known way."""
 
 from __future__ import annotations
 

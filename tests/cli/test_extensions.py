@@ -1,4 +1,4 @@
-"""Commands that other distributions add, seen by a Python process of its own."""
+"""Commands that other distributions add, seen by a separate Python process."""
 
 from __future__ import annotations
 

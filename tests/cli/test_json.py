@@ -1,4 +1,4 @@
-"""`--json`: each command has it, standard output is JSON alone, and an error is JSON, too."""
+"""`--json`: each command has this option, standard output is only JSON, and an error is JSON too."""
 
 from __future__ import annotations
 

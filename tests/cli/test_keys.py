@@ -1,4 +1,4 @@
-"""`providerhub keys`: where keys are kept, and that none is shown."""
+"""`providerhub keys`: the places of keys, and no command that shows a key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The installed script in processes of its own: pipes, a pseudo-terminal, signals."""
+"""The installed script in separate processes: pipes, a pseudo-terminal, signals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_python_m_providerhub_is_the_script(sandbox):
 
 
 def _closed(script, *numbers):
-    """Ask with standard streams closed; what goes to the others."""
+    """Ask with some standard streams closed. Return the output of the others."""
     shut = " ".join(f"{number}{'<' if number == 0 else '>'}&-" for number in numbers)
     command = ["sh", "-c", f'"$0" ask -m gpt-4 - {shut}', script]
     return subprocess.run(command, input="Hello", capture_output=True, text=True, timeout=60, check=False)

@@ -1,4 +1,4 @@
-"""The README's examples do what it says."""
+"""The examples of the README have the described results."""
 
 from __future__ import annotations
 

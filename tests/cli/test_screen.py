@@ -1,4 +1,4 @@
-"""Tables: within the terminal, with no name cut; in a pipe plain rows."""
+"""Tables: in a terminal, they fit without a cut name; in a pipe, they are plain rows."""
 
 from __future__ import annotations
 

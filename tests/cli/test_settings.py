@@ -1,4 +1,4 @@
-"""`providerhub settings`: show, path and check, in this process and as a process of its own."""
+"""`providerhub settings`: show, path and check, in this process and in a separate process."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_misspelt_model_is_a_warning(cli, file, monkeypatch):
         f"warning: {path}:5: the alias 'other': no provider has the model 'elsewhere'; `providerhub models` lists the known ones",
     ]
     assert json.loads(cli("settings", "check", "--json").stdout)["warnings"] == [line[9:] for line in lines]
-    monkeypatch.setenv("PROVIDERHUB_PLUGINS", "lockchat,openai")  # whose models are not known
+    monkeypatch.setenv("PROVIDERHUB_PLUGINS", "lockchat,openai")  # a provider with unknown models
     assert len(cli("settings", "check").stderr.splitlines()) == 2
 
 

@@ -1,6 +1,6 @@
-"""A signal that the system hands to another thread interrupts no read of the main thread, as one in the instant before a read.
+"""A signal in another thread does not interrupt a read of the main thread; a signal just before a read does not either.
 
-That is the same for the main thread: Python notices the signal when the read ends. Under Windows every signal is so.
+For the main thread, both are the same: Python notices the signal when the read ends. Under Windows this is true of every signal.
 """
 
 from __future__ import annotations

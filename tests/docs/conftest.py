@@ -1,14 +1,14 @@
-"""Runs what the documentation shows: the blocks of a page from top to bottom, in one namespace and one folder.
+"""Runs the code in the documentation: the blocks of a page from top to bottom, in one namespace and one folder.
 
-Python blocks are executed, commands of `console` blocks are run by bash and their output compared where some is shown,
-TOML and JSON are parsed. A comment on the line above a block says what else is to be done with it:
+Python blocks are executed. bash runs the commands of `console` blocks, and shown output is compared. TOML and JSON are parsed. A
+comment on the line above a block adds to this:
 
-    <!-- file: NAME -->       it is written to that file in the page's folder (and run all the same, unless it is Python)
-    <!-- output -->           it is what the Python block before it prints; `...` stands for anything
-    <!-- settings -->         a hub is made from it
-    <!-- not run: REASON -->  it cannot be run here
-    <!-- with vendors -->     on a page: the environment leads the plugins to a server that answers as four vendors do
-    <!-- run unseen           Python that readers need not see; it stands inside the comment
+    <!-- file: NAME -->       the block is written to that file in the page's folder (and also run, unless it is Python)
+    <!-- output -->           the block is the output of the Python block before it; `...` stands for any text
+    <!-- settings -->         a hub is made from the block
+    <!-- not run: REASON -->  the block cannot be run here
+    <!-- with vendors -->     on a page: the plugins call a server on loopback that answers like four vendors
+    <!-- run unseen           Python inside the comment, which readers do not see
     ... -->
 
 Every page has a sandbox of the Lockchat plugin on loopback: `LOCKCHAT_URL` is its address.
@@ -38,7 +38,7 @@ from providerhub_lockchat.sandbox import serve
 
 ROOT = Path(__file__).resolve().parents[2]
 serve_vendors = runpy.run_path(str(Path(__file__).with_name("vendors.py")))["serve_vendors"]
-# The examples of the command line are made, and checked, by tools/cli_examples.py.
+# tools/cli_examples.py makes and checks the examples of the command line.
 PAGES = sorted(
     page
     for pattern in ("*.md", "docs/**/*.md", "plugins/*/README.md")

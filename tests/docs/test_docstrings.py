@@ -1,4 +1,4 @@
-"""Everything public is documented: arguments, what comes back, what is raised; and what docstrings show runs."""
+"""Everything public is documented: arguments, results and errors; and the examples of docstrings run."""
 
 from __future__ import annotations
 
@@ -94,13 +94,13 @@ def _parameters(value):
     value = _plain(value)
     named = {one.name: one for one in inspect.signature(value).parameters.values() if not one.name.startswith("_")}
     if "Unpack[Knobs]" in str(named.get("knobs")) and "**knobs" not in (value.__doc__ or ""):
-        del named["knobs"]  # each keyword by itself, then
+        del named["knobs"]  # then each keyword has its own entry
         named.update(dict.fromkeys(Knobs.__annotations__))
     return named.keys() - NOT_NAMED
 
 
 def _raised(function):
-    """The classes that a function's own body raises, where they can be read off."""
+    """The classes that a function's own body raises, if the source shows them."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError):
@@ -160,7 +160,7 @@ def _raised_in_silence(function):
 
 
 def _short(function):
-    """One sentence that says what comes back needs no section to say it again."""
+    """Whether a docstring is one sentence about the result, so that it needs no section for it."""
     return len((inspect.getdoc(function) or "").strip().split("\n\n")) == 1
 
 

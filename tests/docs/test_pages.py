@@ -1,4 +1,4 @@
-"""The code of the pages runs, their links lead somewhere, and a block that is not run has a reason."""
+"""The code of the pages runs, their links have targets, and a block that is not run has a reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OWN = re.compile(
 
 
 def _slug(heading):
-    """The anchor of a heading, as GitHub and MyST make it."""
+    """The anchor of a heading, in the form of GitHub and MyST."""
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").replace("*", "")
     return re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
 

@@ -1,4 +1,4 @@
-"""The check of the prose finds a phrase wherever a reader would meet it, and nothing in the code."""
+"""The check of the prose finds a phrase in each kind of text, and no phrase in code."""
 
 from __future__ import annotations
 

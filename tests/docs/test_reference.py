@@ -26,7 +26,7 @@ MODULES = (
 
 
 def _public(module):
-    """What a module offers: its `__all__`, else the classes and functions that it defines itself."""
+    """The public names of a module: its `__all__`, else the classes and functions that it defines."""
     if hasattr(module, "__all__"):
         return set(module.__all__)
     made = {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}

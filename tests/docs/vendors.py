@@ -1,4 +1,4 @@
-"""A server on loopback that answers as OpenAI, Anthropic, Google and Ollama do, so that the pages for their users run."""
+"""A server on loopback that answers like OpenAI, Anthropic, Google and Ollama, so that the pages for their users run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the rows of the fault matrix share: the ways to call, hubs over real sockets, and proof that nothing is left behind.
+"""The common parts of the fault matrix: the ways to call, hubs over real sockets, and the proof that nothing is left behind.
 
-The matrix is that of the reliability page in the documentation: row NN is checked by the tests named `test_fault_NN_…`.
+The matrix is on the page of faults in the documentation. The tests named `test_fault_NN_…` check row NN.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class Witness(logging.Handler):
                 self.shown += ["".join(traceback.format_exception(thing)), repr(vars(thing))]
                 self.note(*filter(None, [getattr(thing, "route", None), getattr(thing, "cause", None)]))
             self.shown += [str(thing), repr(thing)]
-            if isinstance(thing, BaseException | Route):  # settings must hold the key, and it must survive their pickling
+            if isinstance(thing, BaseException | Route):  # the settings must hold the key, also after pickling
                 self.shown.append(_pickled(thing))
 
     def check(self):
@@ -82,7 +82,7 @@ def _pickled(thing):
     try:
         return pickle.dumps(thing).decode("latin-1")
     except (pickle.PicklingError, TypeError, AttributeError):
-        return ""  # a cause of somebody else's making
+        return ""  # a cause that is a foreign exception
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +128,7 @@ def _new(threads):
 def _nothing_leaks(witness):
     before, threads = _descriptors(), set(threading.enumerate())
     yield
-    gc.collect()  # what is closed only now complains, and a warning is an error
+    gc.collect()  # an object that is closed only now warns, and a warning is an error
     for thread in _new(threads):
         if thread.name.startswith("providerhub"):
             thread.join(10)
@@ -251,7 +251,7 @@ class Acomplete(Complete):
         self.runner.run(aleaving(stream))
         del stream
         gc.collect()
-        self.runner.run(asyncio.sleep(0))  # where the loop ends the generators that were dropped
+        self.runner.run(asyncio.sleep(0))  # the loop ends the dropped generators
 
     def _read(self, pieces, found):
         self.runner.run(_rest(pieces, found))
@@ -265,7 +265,7 @@ class Acomplete(Complete):
 
 
 async def _left_over():
-    """The tasks that do not end by themselves, as the last ones of what was dropped do."""
+    """The tasks that do not end by themselves. The last tasks of dropped objects do end."""
     await asyncio.sleep(0)
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     return (await asyncio.wait(tasks, timeout=10))[1] if tasks else tasks
@@ -290,7 +290,7 @@ def way(request, witness, monkeypatch):
     if request.param == "complete":
         yield Complete(witness)
         return
-    if request.param == "pumped":  # as a provider without `astream`
+    if request.param == "pumped":  # like a provider without `astream`
         monkeypatch.setattr(providerhub.wire_provider.WireProvider, "astream", None)
     made = Acomplete(witness)
     yield made
@@ -425,7 +425,7 @@ def child(way, canary):
     started = []
 
     def start(code, url, *words):
-        # Python 3.12 and later warn of every fork beside threads; what is tested here is that ours survives one.
+        # Python 3.12 and later warn of every fork beside threads. These tests check that the hub survives a fork.
         python = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning"]
         process = subprocess.Popen(
             [*python, "-c", CHILD + textwrap.dedent(code), way.name, *words],
@@ -475,7 +475,7 @@ class Row:
         assert (answer.text, answer.provider) == ("fine", "b")
         first, second = answer.route.attempts
         assert (first.provider, first.outcome, type(first.error)) == ("a", "error", error)
-        # Nothing is waited for before a different provider.
+        # There is no wait before a different provider.
         assert (second.provider, second.outcome, second.waited) == ("b", "ok", 0.0)
         self._remembers(made, error, counts=counts, pause=pause, stream=stream)
         self._again(fault, error, again=again, stream=stream, **hub)
@@ -546,7 +546,7 @@ class Row:
         return [(skip.provider, skip.reason) for skip in hub.explain("m", stream=True).skipped if skip.model]
 
     def _remembers(self, hub, error, *, counts, pause, stream):
-        """One failure is behind; the breaker opens at the fifth, if it counts."""
+        """One failure has happened. The breaker opens at the fifth failure, if it counts."""
         if pause:
             assert self.skips(hub) == [("a", pause)]
             return
@@ -565,13 +565,13 @@ class Row:
 
 
 def _lax(timeout):
-    """Phases in which the good provider answers also on a machine that others load; what never comes in them does not care."""
+    """Timeouts that the good provider meets even on a busy machine. A provider that never answers exceeds them anyway."""
     short = {name: value for name, value in attrs.asdict(timeout).items() if value is not None and value < 1}
     return attrs.evolve(timeout, **{name: 4 * value for name, value in short.items()})
 
 
 def _raised(error):
-    """What the caller gets when every attempt failed in one way."""
+    """The error of the call when every attempt failed in the same way."""
     return ModelNotFoundError if error is ModelUnavailableError else error
 
 

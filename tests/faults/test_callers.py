@@ -1,4 +1,4 @@
-"""Rows 49-56 of the fault matrix: what callers do, and what happens to their process."""
+"""Rows 49-56 of the fault matrix: the acts of callers, and the events of their process."""
 
 import asyncio
 import contextlib
@@ -175,7 +175,7 @@ def test_fault_49_stream_abandoned_is_no_success_either(way, hub_of, serve, row,
     leave(way.call(hub, stream=True))
     gc.collect()
     assert row.candidates(hub) == ["a", "b"]
-    # The fifth failure in a row: what came between did not break the row.
+    # The fifth failure in a row: the calls in between did not interrupt the row.
     assert way.answer(hub, stream=True).provider == "b"
     assert row.skips(hub) == [("a", "breaker open")]
 
@@ -233,7 +233,7 @@ def test_fault_50_slow_consumer_beside_a_quiet_sender(way, hub_of, serve):
     server = serve([*begin, Gate("held"), *rest, Mark("sent")])
     stream = way.call(hub_of(a=server, timeout=HASTY), stream=True)
     assert way.next(stream) == "Hel"
-    way.hold(0.3)  # the consumer's own time, in which nobody waits for a token
+    way.hold(0.3)  # the consumer's own time, in which it does not wait for a token
     server.open("held")
     way.run(server.reached, "sent")
     assert way.read(stream) == ["lo"]
@@ -352,7 +352,7 @@ def test_fault_51_reader_cancelled(way, hub_of, serve, good, row):
         moment, route = way.runner.run(_reading_in_a_task(hub, ended)) if way.is_async else _reading_in_a_thread(hub, ended)
         moments.append(moment)
         assert [attempt.outcome for attempt in route.attempts] == ["abandoned"]
-    # The loop of whoever reads runs out: it is no failure.
+    # The reader's loop ends: this is not a failure.
     assert ended == [[]] * TRIES
     swift(server, moments)
     assert row.candidates(hub) == ["a", "b"]
@@ -494,12 +494,12 @@ def test_fault_52_keyboard_interrupt(serve, child, situation):
         assert process.stdout.readline() == "waiting\n"
     else:
         server.reached("here")
-    # The connection of a refused request is kept for the next try; any other is closed while the process lives on.
+    # The connection of a refused request is kept for the next try. Any other connection is closed, and the process lives on.
     kept = {"interrupted 0\n", "interrupted 1\n"} if situation == "waiting" else {"interrupted 0\n"}
     assert told_when(process, signal.SIGINT) in kept
     if situation != "waiting":
         server.client_gone()
-    # The hub is as good as before: nothing is blocked, nothing was counted. The rest of a stated wait is still to be waited for.
+    # The hub works as before: nothing is blocked, and nothing was counted. A wait that a provider named still continues.
     waits = "waiting\n" if situation == "waiting" else ""
     assert process.communicate("\n", timeout=60) == (f"{waits}fine\n", "")
     assert process.returncode == 0
@@ -652,8 +652,8 @@ def test_fault_54_fork_after_use(way, serve, child, stream):
     server = serve(fine)
     said = ended(child(FORKED, server.url, "stream" if stream else "whole", server.url))
     assert said == "fine\nchild fine fine\nparent fine\n"
-    # The parent's connection served the parent only; the child made one of its own, and kept it. A connection of an event loop
-    # ends with its loop, which each of these calls has to itself.
+    # Only the parent used its connection. The child made and kept its own connection. A connection of an event loop ends with
+    # its loop, and each of these calls has its own loop.
     assert [request.connection for request in server.requests] == ([0, 1, 2, 3] if way.is_async else [0, 1, 1, 0])
 
 
@@ -789,7 +789,7 @@ async def _in_tasks(hub, all_open):
 
 
 def _memory():
-    """KiB that the process takes up; 0 where the system does not say."""
+    """The memory of the process in KiB; 0 if the system does not show it."""
     told = Path("/proc/self/statm")
     return int(told.read_text("ascii").split()[1]) * mmap.PAGESIZE / 1024 if told.exists() else 0.0
 
@@ -849,6 +849,6 @@ def test_fault_56_all_breakers_open_and_the_soonest_fails_too(way, hub_of, serve
         for provider in "ab":
             way.fails(hub, ServerError, f"{provider}/m", stream=True, retry=RetryPolicy(attempts=1))
     error = way.fails(hub, ServerError, stream=True)
-    # The caller hears why; nobody is asked but the one that comes back soonest.
+    # The caller gets the reason. Only the provider that is available first is asked.
     assert len({attempt.provider for attempt in error.route.attempts}) == 1
     assert [skip.reason for skip in error.route.skipped if skip.model] == ["breaker open"]

@@ -1,4 +1,4 @@
-"""Every row of the fault matrix has its tests, and each is tried both ways."""
+"""Every row of the fault matrix has tests, and each test runs both ways."""
 
 import ast
 import re

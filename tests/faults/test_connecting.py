@@ -1,4 +1,4 @@
-"""Rows 1-8 of the fault matrix: what happens before a status line has come."""
+"""Rows 1-8 of the fault matrix: the faults before the status line."""
 
 import datetime as dt
 import ssl
@@ -74,7 +74,7 @@ def _server_context(certificate):
 
 @pytest.mark.parametrize("wrong", ["unknown authority", "another host", "expired"])
 def test_fault_04_certificate_invalid(row, serve, authority, tmp_path, monkeypatch, wrong, witness):
-    # What switches verification off elsewhere does not do so here.
+    # The switches of other libraries do not switch verification off here.
     monkeypatch.setenv("PYTHONHTTPSVERIFY", "0")
     monkeypatch.setenv("CURL_CA_BUNDLE", "")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
@@ -88,7 +88,7 @@ def test_fault_04_certificate_invalid(row, serve, authority, tmp_path, monkeypat
         config = {"ca_bundle": str(tmp_path / "ca.pem")}
     error = row.fails_over(server, TLSError, again=False, config=config)
     assert "certificate" in str(error)
-    # Nothing was said to a server that nobody vouches for.
+    # Nothing was sent to a server without a trusted certificate.
     assert (server.served, server.received) == (0, b"")
 
 
@@ -106,7 +106,7 @@ def test_fault_05_tls_handshake_hangs(row, serve, stream):
 
 
 def test_fault_05_tls_handshake_dripped(row, serve):
-    # The header of a TLS record that announces 16 KiB, then a byte now and then: each read alone is in time.
+    # The header of a TLS record announces 16 KiB, and then single bytes come slowly: each read alone is in time.
     drip = [AtConnect(), Drip(b"\x16\x03\x03\x40\x00" + bytes(16384), 0.01)]
     timeout = Timeout(connect=0.05, first_token=30, total=60)
     row.fails_over(serve(drip, scheme="https"), ProviderTimeoutError, again=True, timeout=timeout)

@@ -1,4 +1,4 @@
-"""Rows 76 to 78 and 82 of the fault matrix: addresses that swallow packets, idle connections, and a process at its limits."""
+"""Rows 76 to 78 and 82 of the fault matrix: addresses that drop packets, idle connections, and a process at its limits."""
 
 import asyncio
 import errno
@@ -124,7 +124,7 @@ def test_fault_78_no_descriptor_left_blames_no_provider(way, hub_of, serve, row,
 def test_fault_82_event_loops_end_with_kept_connections(way, hub_of, serve):
     server = serve(ANSWER)
     hub, loops = hub_of(a=server), []
-    if not way.is_async:  # the like of it: threads that end
+    if not way.is_async:  # the same with threads that end
         for _ in range(5):
             assert way.answer(hub, stream=False).text == "fine"
         assert server.connected == 1

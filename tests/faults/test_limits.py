@@ -29,7 +29,7 @@ STOP = openai_chunk(finish_reason="stop")
 @pytest.fixture
 def peak(way, hub_of, good):
     """`peak()` gives the most bytes that Python objects have taken up at once since the last time it was asked."""
-    way.answer(hub_of(a=good), stream=True)  # what the first call imports is no part of what is measured
+    way.answer(hub_of(a=good), stream=True)  # the imports of the first call are not measured
     tracemalloc.start()
     tracemalloc.reset_peak()
 
@@ -68,9 +68,9 @@ def test_fault_35_line_without_end_after_the_first_token(row, serve, line, limit
 def test_fault_35_line_without_end_takes_no_memory(way, hub_of, serve, peak):
     server = serve(close_delimited([b"data: ", Repeat(b"x")]))
     way.fails(hub_of(a=server), ProtocolError, stream=True)
-    # The line itself, grown by doubling at worst, and what is on its way.
+    # The line itself, in a buffer of up to twice its size, and the bytes in the system's buffers.
     assert peak() < 140 * MIB
-    # It was not read to see how long it would get; the rest filled buffers on its way.
+    # The line was not read to its end; its rest filled the buffers of the system.
     assert server.connections[0].sent < 96 * MIB
 
 
@@ -136,7 +136,7 @@ def bomb(start=b""):
     """200 KB that grow to 203 MiB: `start`, then blanks."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     head = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH)
-    # Behind a full flush, like input gives like output: one block stands for all.
+    # After a full flush, equal input gives equal output, so one block can be repeated.
     block = packer.compress(b" " * MIB) + packer.flush(zlib.Z_FULL_FLUSH)
     return gzip.compress(b"")[:10] + head + block * 203
 
@@ -152,7 +152,7 @@ def test_fault_37_gzip_bomb(way, hub_of, serve, good, peak, stream):
     answer = way.answer(hub, stream=stream)
     first = answer.route.attempts[0].error
     assert (type(first), answer.provider) == (ProtocolError, "b")
-    # A whole answer and one line of a stream are gathered up to the cap of 64 MiB.
+    # A whole answer, and one line of a stream, are collected up to the limit of 64 MiB.
     assert peak() < 140 * MIB
     assert {request.header("Accept-Encoding") for request in server.requests} == {"identity"}
 

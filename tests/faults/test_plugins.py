@@ -1,4 +1,4 @@
-"""Rows 57-65 of the fault matrix: what plugins do, as installed distributions and as objects."""
+"""Rows 57-65 of the fault matrix: the faults of plugins, as installed distributions and as objects."""
 
 import http.client
 import json

@@ -40,7 +40,7 @@ def reads(way, hub_of, serve, body, text, **headers):
 
 
 def test_fault_39_utf8_split_at_every_offset(way, hub_of, serve):
-    text = "é€😀\u0308"  # two, three and four bytes, and one that combines
+    text = "é€😀\u0308"  # characters of two, three and four bytes, and a combining character
     every_split(way, hub_of, serve, body_of(tiny(text)), text)
 
 
@@ -73,7 +73,7 @@ def test_fault_41_cr_only(way, hub_of, serve):
 
 @pytest.mark.parametrize("sign", ["\u0085", "\u2028", "\u2029", "\x0b", "\x0c", "\x1c", "\x1e", "\xa0", "\x00", "\r", "\n"])
 def test_fault_42_line_separators_in_text(way, hub_of, serve, sign):
-    # As themselves where JSON lets them stand as they are, else escaped.
+    # Unchanged if JSON allows it, else escaped.
     reads(way, hub_of, serve, body_of(tiny(f"a{sign}b"), tiny(sign)), f"a{sign}b{sign}")
 
 
@@ -94,7 +94,7 @@ def test_fault_43_byte_order_mark_in_text(way, hub_of, serve):
 
 
 def test_fault_43_byte_order_mark_is_dropped_once(way, hub_of, serve):
-    # The second one is part of a field's name, which nobody knows: that line says nothing.
+    # The second mark is part of an unknown field's name, so the decoder ignores this line.
     body = BOM + BOM + b"data: " + json.dumps(tiny("no")).encode() + b"\n\n" + body_of(tiny("yes"))
     reads(way, hub_of, serve, body, "yes")
 
@@ -176,7 +176,7 @@ def test_fault_48_no_content_type(way, hub_of, serve):
 
 @pytest.mark.parametrize("charset", ["latin-1", "utf-16", "nonsense"])
 def test_fault_48_wrong_charset(way, hub_of, serve, charset):
-    # Server-sent events are UTF-8, whatever the header says.
+    # Server-sent events are UTF-8, even if the header names another encoding.
     kind = f"text/event-stream; charset={charset}"
     reads(way, hub_of, serve, body_of(tiny("Grüße")), "Grüße", **{"Content-Type": kind})
 

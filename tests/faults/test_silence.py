@@ -34,7 +34,7 @@ def answer_to(request, text="fine"):
 
 def test_fault_66_silence_and_another_candidate(row, serve, stream):
     hub = row.joined(serve(Hold()), stream=stream)
-    assert row.candidates(hub) == ["a", "b"]  # a silence as short as this counts for nothing
+    assert row.candidates(hub) == ["a", "b"]  # such a short silence does not count
 
 
 def test_fault_66_silence_after_the_headers_and_another_candidate(row, serve, stream):
@@ -60,7 +60,7 @@ def test_fault_66a_slow_answer_of_the_only_provider(way, hub_of, serve, stream):
 
 
 def test_fault_66a_slow_answers_of_two_providers(way, hub_of, serve, stream):
-    # The second one, which is as slow, is asked at the share; the first one's answer then comes, and is not lost.
+    # The second provider, which is also slow, is asked after the share. Then the first answer comes, and is not lost.
     def late(request):
         slow.open("asked")
         return [Hold()]
@@ -85,7 +85,7 @@ def test_fault_67_silence_counts_when_it_was_long_enough(way, hub_of, serve, goo
 
 
 def test_fault_68_long_silence_after_the_first_chunk(way, hub_of, serve):
-    # Four times as long as any phase allows between contents: before the first content these phases do not begin.
+    # Four times the idle timeouts: they do not begin before the first content.
     said = [*sse(ROLE, done=False), Pause(0.8), b"".join(sse(openai_chunk("fine"), STOP))]
     timeout = Timeout(byte_idle=0.2, token_idle=0.2, total=60)
     answer = way.answer(hub_of(a=serve(close_delimited(said)), timeout=timeout), stream=True)

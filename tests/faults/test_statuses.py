@@ -1,4 +1,4 @@
-"""Rows 9-18 and 38 of the fault matrix: what a status line, its headers and a whole body say."""
+"""Rows 9-18 and 38 of the fault matrix: status lines, headers and whole bodies."""
 
 import contextlib
 import email.utils
@@ -98,7 +98,7 @@ def test_fault_09_rate_limit_in_milliseconds(way, hub_of, serve, clock):
 
 @pytest.mark.parametrize("skew", [-DAY, DAY], ids=["slow", "fast"])
 def test_fault_10_rate_limit_until_a_date_by_a_skewed_clock(way, hub_of, serve, stream, clock, skew):
-    # By the answer's own Date: by this machine's clock it would be a day away, or long past.
+    # Relative to the answer's Date: relative to this machine's clock, it would be a day away, or past.
     now = int(time.time()) + skew
     server = serve(throttled(Retry_After=http_date(now + 2), Date=http_date(now)), fine)
     assert 2 <= _waited_for(way, hub_of(a=server, clock=clock), server, stream=stream) <= 2.2
@@ -111,7 +111,7 @@ def test_fault_09_and_10_rate_limit_beside_another_provider(way, hub_of, serve, 
     answer = way.answer(hub, stream=stream)
     assert [(attempt.provider, attempt.waited) for attempt in answer.route.attempts] == [("a", 0.0), ("b", 0.0)]
     assert 0 < pause_left(hub) <= 2.2
-    # Left alone from now on, and not counted as broken.
+    # The provider is skipped from now on, but its failure does not count for the breaker.
     answer = way.answer(hub, stream=stream)
     assert [(attempt.provider, attempt.outcome) for attempt in answer.route.attempts] == [("b", "ok")]
     assert [(skip.provider, skip.reason) for skip in answer.route.skipped if skip.model] == [("a", "rate limited")]
@@ -130,7 +130,7 @@ def test_fault_11_rate_limit_for_a_day(way, hub_of, serve, good, stream):
 
 
 def test_fault_11_rate_limit_that_ends_too_late_for_the_deadline(way, hub_of, serve):
-    # It would be over in time, but not a second before the call is.
+    # The wait would end before the deadline, but not a second before it.
     error = way.fails(hub_of(a=serve(throttled(Retry_After="3"))), RateLimitError, timeout=3.5)
     assert len(error.route.attempts) == 1
 
@@ -145,7 +145,7 @@ def test_fault_11_rate_limit_with_a_senseless_retry_after(way, hub_of, serve, go
     error = way.fails(hub_of(a=server, clock=clock), RateLimitError)
     first, second = error.route.attempts
     assert first.error.retry_after is None
-    assert 0 <= second.waited < 10  # the backoff of these tests, and not what the header says
+    assert 0 <= second.waited < 10  # the backoff of these tests, not the value of the header
     answer = way.answer(hub_of(a=server, b=good), stream=False)
     assert [attempt.provider for attempt in answer.route.attempts] == ["a", "b"]
 
@@ -211,7 +211,7 @@ def test_fault_13_server_error_whose_body_does_not_come(row, serve, rest, monkey
     "rest", [[], [json.dumps(openai_error("slow down")).encode()], [Repeat([Drip(b"a", 0.3)])]], ids=["none", "whole", "pings"]
 )
 def test_fault_09_body_of_a_refusal_that_does_not_end(way, hub_of, serve, rest):
-    # The status is known: the call does not wait for its deadline, nor for the byte-idle timeout, to hear what explains it.
+    # The status is known: for the explanation in the body, the call waits neither to its deadline nor for the byte-idle timeout.
     head = response_head(429, {"Content-Type": "application/json", "Content-Length": "100000"})
     hub = hub_of(a=serve([head, *rest, Hold()]), retry=RetryPolicy(attempts=1), timeout=Timeout(byte_idle=20, total=6))
     assert way.fails(hub, RateLimitError).status == 429
@@ -262,7 +262,7 @@ def test_fault_14_rate_limit_that_should_not_be_retried(way, hub_of, serve):
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_fault_15_key_refused(row, serve, stream, status, canary, caplog):
-    # As careless as services are: the key is in the message, and in a header.
+    # Like careless services, this server repeats the key in the message and in a header.
     body = openai_error(f"Incorrect API key provided: {canary}.", code="invalid_api_key")
     server = serve(http_response(status, body, {"X-Debug": f"Bearer {canary}"}))
     with caplog.at_level(logging.WARNING, "providerhub"):
@@ -284,7 +284,7 @@ def test_fault_15_refused_key_is_not_sent_again(way, hub_of, serve, canary):
 
 @pytest.mark.parametrize(("status", "other_too"), [(401, True), (403, False)])
 def test_fault_15_what_is_left_alone(way, hub_of, serve, good, status, other_too):
-    # 401: the key is bad. 403: it may be good for the provider's other models.
+    # 401: the key is wrong. 403: the key may still work for the provider's other models.
     hub = hub_of(a=serve(http_response(status, b"")), b=good)
     way.answer(hub, stream=True)
     plan = hub.explain(["gpt-4", "b/gpt-4"])
@@ -386,7 +386,7 @@ IN_A_BODY = [
 @pytest.mark.parametrize(("body", "error", "again", "counts", "pause"), IN_A_BODY)
 def test_fault_18_error_in_a_successful_answer(row, way, hub_of, serve, stream, body, error, again, counts, pause):
     server = serve(http_response(200, body))
-    if again is None:  # the pause of a rate limit that names no time is as short as these tests' backoff
+    if again is None:  # the pause of a rate limit without a time is the short backoff of these tests
         failed = way.fails(hub_of(a=server), error, stream=stream)
         assert len(failed.route.attempts) == 2
         return
@@ -407,7 +407,7 @@ def test_fault_18_refusal_in_a_successful_answer(row, serve, stream, body, error
 
 def test_fault_18_missing_model_in_a_successful_answer(row, serve, stream):
     server = serve(http_response(200, openai_error("The model `m` does not exist", code="model_not_found")))
-    # Lockchat says of this one that it is worth a second try.
+    # Lockchat marks this error as retryable.
     row.fails_over(server, ModelUnavailableError, again=True, counts=False, stream=stream)
 
 

@@ -291,12 +291,12 @@ AFTER = {
 
 @pytest.mark.parametrize("after", AFTER)
 def test_fault_27_data_after_done(way, hub_of, serve, frame, after):
-    # In one piece with the end mark, so that it has surely come, and then once more.
+    # In one piece with the end mark, so that it has surely arrived; then once more.
     last = b"".join([DONE, *(piece for piece in AFTER[after] if isinstance(piece, bytes))])
     server = serve(frame([*events(*HELLO, STOP), last, *AFTER[after]]))
     answer = streams(way, hub_of, server)
     assert answer.finish_reason == "stop"
-    server.client_gone()  # what may still hold something is closed, not used again
+    server.client_gone()  # a connection that may hold further bytes is closed, not used again
 
 
 def test_fault_28_done_and_no_final_zero_chunk(way, hub_of, serve):
@@ -356,7 +356,7 @@ def test_fault_30_empty_stream_with_a_length(row, serve):
 
 @pytest.mark.parametrize("chunks", [[HELLO[0], STOP], [STOP]])
 def test_fault_30_stream_with_an_end_mark_only(way, hub_of, serve, chunks):
-    # The model had nothing to say: an answer, as a service that says so means it.
+    # An empty text with a finish reason is an answer.
     answer = streams(way, hub_of, serve(chunked(events(*chunks, done=True))), "")
     assert answer.finish_reason == "stop"
 
@@ -373,7 +373,7 @@ def test_fault_31_reset_in_mid_stream(way, hub_of, serve, row, good):
     assert caught.value.partial == "Hello"
     assert isinstance(caught.value.cause, ProviderConnectionError | ProtocolError)
     assert good.served == 0
-    # The gate stays open: from now on the reset may overtake what was sent before it, as it does in the wild.
+    # The gate stays open: from now on, the reset may overtake earlier bytes, as in reality.
     for _ in range(4):
         assert row.candidates(hub) == ["a", "b"]
         with pytest.raises((StreamInterruptedError, ProviderConnectionError, ProtocolError)):
@@ -443,7 +443,7 @@ def test_fault_33_byte_by_byte_until_the_total_is_over_in_mid_stream(row, hub_of
 
 
 def test_fault_33_token_by_token_until_the_total_is_over(way, hub_of, serve):
-    # No clock but the last one runs out: tokens never cease to come.
+    # Only the total timeout ends this stream: its tokens never stop.
     server = serve(close_delimited([Repeat([events(openai_chunk("x"))[0], Drip(b": \n\n", 0.002)])]))
     stream = way.call(hub_of(a=server), stream=True, timeout=0.5)
     with pytest.raises(StreamInterruptedError) as caught:
@@ -481,7 +481,7 @@ def test_fault_34_comments_after_the_first_token(row, serve):
 
 
 def test_fault_34_chunks_without_content_for_ever(row, serve):
-    # Events, but no content: the first token is still to come.
+    # Events without content: the first token has not come.
     script = close_delimited([Repeat([events(HELLO[0])[0], Drip(b":\n\n", 0.005)])])
     timeout = Timeout(first_token=0.06, byte_idle=20, token_idle=20, total=60)
     error = row.fails_over(serve(script), ProviderTimeoutError, again=True, timeout=timeout)

@@ -74,7 +74,7 @@ def test_fault_71_own_limit_full_and_no_alternative(way, hub_of, serve):
     thread = threading.Thread(target=call)
     thread.start()
     assert calls.wait(20)
-    way.close(stream)  # the turn is given back, whether the other call waits for it already or not yet
+    way.close(stream)  # the turn is given back, even if the other call does not wait for it yet
     way.run(thread.join, 20)
     (answer,) = answers
     assert [(attempt.outcome, attempt.number) for attempt in answer.route.attempts] == [("ok", 1)]
@@ -121,7 +121,7 @@ def test_fault_72_hundred_calls_at_a_limited_provider(way, hub_of, serve):
     service = Throttling()
     answers = _at_once(way, hub_of(a=serve(service), timeout=Timeout(total=60)))
     assert [answer.text for answer in answers] == ["fine"] * CALLS
-    assert service.refused <= CALLS + 3  # the first wave, and few more: no call is refused twice
+    assert service.refused <= CALLS + 3  # the first calls, and a few more: no call is refused twice
 
 
 # --- 73, 74, 75: keys -------------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def hub_with():
 
 
 def test_fault_79_provider_that_ignores_its_deadline(way, hub_with, stream):
-    # A thread cannot be ended from outside: there the call ends when the provider returns.
+    # No other thread can end a thread: the call ends when the provider returns.
     way.fails(hub_with(a=Deaf()), DeadlineExceededError, stream=stream, timeout=0.1)
 
 

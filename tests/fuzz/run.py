@@ -1,8 +1,8 @@
 """Fuzz the parsers of `providerhub.wire` with atheris, for a given time: `python run.py [--seconds 600]`.
 
-Each target runs in a process of its own, which stops by itself. A target fails on any exception but the documented ones,
-on memory that its limits do not explain, and when two ways to cut the input give different results. The input that did
-it is kept in the folder that is printed.
+Each target runs in its own process, which stops by itself. A target fails on any exception except the documented ones, on more
+memory than its limits explain, and when two ways to cut the input give different results. The script prints the folder that
+keeps the failing input.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def openai_chat(raw: bytes) -> None:
             return type(error)
 
     reader, answer = ChunkReader(), wire.ChatAnswer()
-    # The decoder of events hands on valid UTF-8 only.
+    # The decoder of events returns only valid UTF-8.
     for payload in raw.decode(errors="replace").encode().split(b"\n")[:20]:
         expected = outcome(lambda payload: list(answer.pieces(wire.parse(payload))), payload)
         piece = reader.fast(payload)
@@ -112,7 +112,7 @@ def main() -> int:
         print(f"{target}: {options.seconds} s; inputs in {kept}", flush=True)
         limits = [f"-max_total_time={options.seconds}", f"-rss_limit_mb={RSS_LIMIT_MB}", "-timeout=10", "-max_len=8192"]
         command = [sys.executable, __file__, "--target", target, "--child", *limits, f"-artifact_prefix={kept}/", str(corpus)]
-        # The child stops by itself; the slack is for a fuzzer that hangs.
+        # The child stops by itself; the additional time is for a fuzzer that hangs.
         ended = subprocess.run(command, check=False, timeout=options.seconds + 120)
         print(f"{target}: {'ok' if ended.returncode == 0 else f'FAILED, exit code {ended.returncode}'}", flush=True)
         failed += [target] if ended.returncode else []

@@ -1,4 +1,4 @@
-"""What the integration tests share: hubs without installed plugins. Scripted providers and made-up distributions stand above."""
+"""The fixtures of the integration tests: hubs without installed plugins. Scripted providers are in the conftest above."""
 
 import os
 

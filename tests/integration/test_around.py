@@ -164,7 +164,7 @@ def test_a_refusal_of_its_own_is_raised_and_told_to_observers(wrapped, awaited):
         call(wrapped(refuse, observers=[Log()]), awaited)
     assert records == [refused.value]
     call(wrapped(redacted, observers=[Log()]), awaited)
-    assert records == [refused.value, None]  # one record of a call that went on
+    assert records == [refused.value, None]  # a call that continued has one record
 
 
 def test_a_whole_stream_is_given_to_a_function_at_its_end_alone(wrapped):

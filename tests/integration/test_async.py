@@ -168,7 +168,7 @@ async def asynchronous(hub, read, **knobs):
 @pytest.mark.parametrize("read", [None, "text", "events"])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_both_drivers_do_the_same(name, read, interrupt, scripted, make_hub):
-    # A fault and its object belong to one call, so each run has a script of its own.
+    # A fault and its object belong to one call, so each run has its own script.
     def hub_of(wrap):
         info = {who: ProviderInfo(name=who, models=(ModelInfo("m", supports_prefill=True),)) for who in "ab"}
         hub = make_hub()
@@ -178,7 +178,7 @@ def test_both_drivers_do_the_same(name, read, interrupt, scripted, make_hub):
 
     expected = synchronous(hub_of(lambda it: it), read, on_interrupt=interrupt)
     assert asyncio.run(asynchronous(hub_of(lambda it: it), read, on_interrupt=interrupt)) == expected
-    if "iterator" not in name:  # what `astream` may return has tests of its own
+    if "iterator" not in name:  # other tests check the results of `astream`
         assert asyncio.run(asynchronous(hub_of(Native), read, on_interrupt=interrupt)) == expected
 
 
@@ -419,7 +419,7 @@ def test_the_loops_end_gives_a_stream_up(listener):
 def test_a_stream_is_not_taken_for_whole_where_another_loop_reads_it(scripted, make_hub, native, events):
     provider = scripted(["a", "b", Finish("stop")])
     hub = make_hub(a=Native(provider) if native else provider)
-    stream = asyncio.run(hub.acomplete("m", "?", stream=True))  # whose end closes the provider's generator
+    stream = asyncio.run(hub.acomplete("m", "?", stream=True))  # its end closes the provider's generator
 
     async def read():
         return [piece async for piece in (stream.events() if events else stream)]
@@ -489,7 +489,7 @@ def test_a_slow_reader_holds_the_provider_back(make_hub):
             for read in range(1, 21):
                 await anext(reader)
                 await asyncio.sleep(0.001)
-                # One batch in the reader's hand, one that waits, one piece in the thread's hand, and the first content.
+                # One batch at the reader, one waiting batch, one piece at the thread, and the first content.
                 assert taken <= read + 2 * LIMIT + 2
         assert not streams()
 
@@ -606,7 +606,7 @@ def test_the_loop_does_not_wait_until_a_thread_has_begun():
 
     async def main():
         interval = sys.getswitchinterval()
-        sys.setswitchinterval(60)  # a thread that waits gives the interpreter to the new one, which keeps it
+        sys.setswitchinterval(60)  # a waiting thread gives the interpreter to the new thread, which keeps it
         try:
             pumps = [Pump(lambda: begun.append(1) or iter("x"), asyncio.get_running_loop(), CallContext(Timeout())) for _ in "ab"]
             early = len(begun)
@@ -729,7 +729,7 @@ def test_the_first_call_may_come_when_the_interpreter_ends():
         done = subprocess.run(python, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
     told = done.stdout.splitlines()
-    if told[-1] == "no thread":  # Python 3.12 gives none to a program that ends
+    if told[-1] == "no thread":  # Python 3.12 starts no thread in a program that ends
         assert len(told) == 5
         assert all("this Python starts no thread when the program ends; make the call before that" in line for line in told[:-1])
     else:

@@ -1,4 +1,4 @@
-"""The mistakes that authors of plugins make. Each is an error that names the fix, and no answer."""
+"""The mistakes of plugin authors. Each raises an error that names the fix."""
 
 import pytest
 

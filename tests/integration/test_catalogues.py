@@ -1,4 +1,4 @@
-"""Values of catalogues: they fill in what the user, the service and the plugin do not say, and leave no model out."""
+"""Values of catalogues: they fill in values that the user, the service and the plugin do not give, and exclude no model."""
 
 import os
 
@@ -78,7 +78,7 @@ def test_a_window_that_a_catalogue_calls_too_small_is_tried_last(scripted):
     plan = hub.explain("m", LONG)
     assert [candidate.provider for candidate in plan.candidates] == ["c", "b", "a"]
     assert [skip.reason for skip in plan.skipped] == ["context window"]
-    # After a refusal for the length, a candidate is left out only by a window that is certain.
+    # After a refusal because of the length, only a certain window excludes a candidate.
     assert [candidate.context_window for candidate in plan.candidates] == [None, None, None]
 
 

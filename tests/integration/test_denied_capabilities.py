@@ -1,4 +1,4 @@
-"""A service says that a model cannot do that: the next candidate answers, and the denial is remembered for an hour."""
+"""A service reports that a model lacks an ability: the next candidate answers, and the denial is remembered for an hour."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Discovery with distributions that are really installed, each seen by a Python process of its own."""
+"""Discovery with distributions that are really installed, each seen by a separate Python process."""
 
 import pytest
 
@@ -421,7 +421,7 @@ def test_models_are_asked_for_once_and_only_when_nothing_declared_matches(site):
             except providerhub.ModelNotFoundError as error:
                 print("refused", "found-model" in str(error))
         """,
-        PROVIDERHUB_PLUGINS="good,lister",  # an error lists a few of the known models only, and other plugins may have many
+        PROVIDERHUB_PLUGINS="good,lister",  # an error lists only a few of the known models, and other plugins may have many
     )
     assert out.splitlines()[:4] == ["good says: Hello", "asked lister", "lister says: Hello", "lister says: Hello"]
     assert out.count("asked") == 1
@@ -691,4 +691,4 @@ def test_an_unconfigured_provider_that_may_have_the_model_is_named_first(site):
     assert misspelt.endswith("'listr/good-model'; 'listr' is not an installed provider: did you mean 'lister'?")
     assert capital == "no provider has the model 'GOOD-model'; did you mean 'good-model'?"
     assert "may have it: lister" in unlike
-    assert "Known models" not in unlike  # those of other vendors would hide the fix
+    assert "Known models" not in unlike  # the models of other vendors would hide the fix

@@ -1,4 +1,4 @@
-"""Many calls in other processes: how a hub gets there, what stays here, and what becomes of the rows of a killed process."""
+"""Many calls in other processes: the pickle of a hub, the keys that stay here, and the rows of a killed process."""
 
 import multiprocessing
 import os

@@ -1,6 +1,6 @@
-"""Two vendors, of which the first breaks: the 16 scenarios that a public referee scores, as this project understands them.
+"""Two vendors, and the first one fails: the 16 scenarios of a public harness, as this project understands them.
 
-What happens on the wire is played on real sockets, and the waits take no time. Fake providers play silences of many seconds.
+Real sockets play the faults on the wire, and the waits take no time. Fake providers play silences of many seconds.
 The order and the numbers are those of FailoverBench.
 """
 
@@ -151,7 +151,7 @@ def test_on_the_wire(vendors, ask, name, knobs):
         assert text == whole.text == ANSWER
         assert (whole.provider, whole.model) == (("second", "lesser") if asked[1] else ("first", "good"))
         assert whole.usage is None or whole.usage.output_tokens == 60
-    else:  # as text, nothing that the caller has can be taken back
+    else:  # a text that the caller has read cannot be taken back
         with pytest.raises(StreamInterruptedError):
             ask(hub, **knobs)
         asked = (1, 0)

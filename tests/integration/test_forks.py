@@ -48,7 +48,7 @@ def in_child(work):
 
 
 def _said(script):
-    # Python 3.12 and later warn of each fork beside threads, which is what is tested.
+    # Python 3.12 and later warn of each fork beside threads, which these tests need.
     python = [sys.executable, "-W", "ignore:This process:DeprecationWarning"]
     done = subprocess.run([*python, "-c", BEGIN + script], capture_output=True, text=True, timeout=40, check=False)
     assert not done.stderr

@@ -1,4 +1,4 @@
-"""Gates: what may decide, before an attempt is sent, that it must not be sent."""
+"""Gates: they decide, before an attempt is sent, whether it may be sent."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""What operators see of a hub's providers, and how they let calls ask a provider again."""
+"""The view of operators: the health of a hub's providers, and `forgive`."""
 
 import asyncio
 import logging

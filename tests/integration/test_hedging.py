@@ -1,4 +1,4 @@
-"""A second attempt beside a slow first one: who wins, what becomes of the other, and that nothing is left running."""
+"""A second attempt beside a slow first attempt: the winner, the end of the other attempt, and nothing that still runs."""
 
 import asyncio
 import gc
@@ -103,7 +103,7 @@ def hub(players, make_hub, ended):
     hub = make_hub(
         Settings(autoload=False, retry=POLICY), hub_options={"observers": [ended]}, a=(infos[0], first), b=(infos[1], second)
     )
-    for stream in (False, True):  # how long its answers take is known from now on
+    for stream in (False, True):  # from now on, the usual time of its answers is known
         reply = hub.complete("a/m", "x", stream=stream)
         if stream:
             list(reply)
@@ -118,7 +118,7 @@ def _nothing_is_left():
     yield
     gc.collect()
     for thread in set(threading.enumerate()) - before:
-        if thread.name.startswith("providerhub") and thread.name != "providerhub-watchdog":  # one for the process
+        if thread.name.startswith("providerhub") and thread.name != "providerhub-watchdog":  # one thread for the process
             thread.join(10)
             assert not thread.is_alive()
 
@@ -168,7 +168,7 @@ def test_the_first_may_still_win(hub, players, way, stream):
 def test_one_that_fails_leaves_the_race_to_the_other(hub, players, ended, way, stream):
     first, second = players
     second.slow, second.outcome = False, ServerError("down", status=503)
-    ended.then = first.go.set  # the first goes on when the second is known to have failed
+    ended.then = first.go.set  # the first attempt continues after the second has failed
     text, completion = ask(hub, way, stream=stream)
     assert (text, completion.provider) == ("Hello", "a")
     assert outcomes(completion.route) == [("a", "ok"), ("b", "error")]

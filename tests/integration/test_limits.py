@@ -1,4 +1,4 @@
-"""Limits of a provider: a call waits for its turn, goes elsewhere, or says which limit it met."""
+"""Limits of a provider: a call waits for its turn, goes elsewhere, or names the reached limit."""
 
 import asyncio
 import re

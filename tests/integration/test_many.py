@@ -1,4 +1,4 @@
-"""Many calls at once: nothing lost, nothing taken too early, nothing left behind."""
+"""Many calls at once: no lost row, no row that is taken too early, and nothing left behind."""
 
 import pickle
 import queue
@@ -226,7 +226,7 @@ def test_a_consumer_that_stands_still_stops_the_input(hub, echo):
     requests = Counted(ask(str(n)) for n in range(50))
     outcomes = hub.complete_many(requests, concurrency=3)
     next(outcomes)
-    for _ in range(requests.taken - 1):  # the last one may have been taken since the consumer stands still, and is not sent
+    for _ in range(requests.taken - 1):  # the last row may have been taken while the consumer stands still, but it is not sent
         echo.begun.get(timeout=60)
     assert requests.taken <= 3
     outcomes.close()
@@ -267,7 +267,7 @@ def test_leaving_early_takes_and_begins_nothing_more(hub, echo):
 
 def test_leaving_early_ends_calls_under_way():
     provider = FakeProvider(lambda request: [Mark("held"), Hold()] if request.messages[-1]["content"] == "hold" else "x")
-    hub = Hub(Settings(autoload=False), providers=[(provider.info, provider)])  # with the real clock: holding takes a minute
+    hub = Hub(Settings(autoload=False), providers=[(provider.info, provider)])  # with the real clock, holding would take a minute
     outcomes = hub.complete_many([ask("hold"), ask("hold"), ask("now"), ask("never")], concurrency=3)
     assert next(outcomes).index == 2
     provider.reached("held", times=2)
@@ -275,7 +275,7 @@ def test_leaving_early_ends_calls_under_way():
     assert [call.call.cancelled for call in provider.calls if call.state == "failed"] == [True, True]
     assert len(provider.calls) == 3
     (record,) = hub.complete("m", "x").route.attempts
-    assert record.outcome == "ok"  # nothing was held against the provider
+    assert record.outcome == "ok"  # no failure counts for the provider
     assert hub.explain("m").skipped == ()
 
 
@@ -322,7 +322,7 @@ def test_an_own_executor_that_runs_inline(hub):
     requests = Counted([ask("a"), ask("error"), ask("c")])
     outcomes = hub.complete_many(requests, executor=Inline())
     assert next(outcomes).completion.text == "a"
-    assert requests.taken == 1  # what has finished goes first
+    assert requests.taken == 1  # finished calls come first
     assert isinstance(next(outcomes).error, ServerError)
     assert [outcome.index for outcome in outcomes] == [2]
 

@@ -1,4 +1,4 @@
-"""Many calls at once: failures that may pass, pauses, and an input that takes its time."""
+"""Many calls at once: temporary failures, pauses, and a slow input."""
 
 import asyncio
 import contextlib
@@ -401,7 +401,7 @@ def test_a_key_that_is_refused_once_fails_no_row(make_hub):
     def holds(**_):
         if pauses:
             return pauses.pop()
-        hub._health.forgive("a")  # as the planner does at the end of a pause
+        hub._health.forgive("a")  # like the planner at the end of a pause
         return None
 
     hub._holds = holds
@@ -481,7 +481,7 @@ def test_two_providers_that_refuse_their_keys_are_one_refusal(make_hub):
 
 
 def _held(hub, provider, requests=9):
-    """A batch whose rows are held back: its thread, and the list of what it gave."""
+    """A batch whose rows are held back: its thread, and the list of its outcomes."""
     found = []
 
     def run():

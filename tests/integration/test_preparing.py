@@ -1,4 +1,4 @@
-"""The I/O before a plan: lists of models, keys, imports. It blocks no event loop, and takes no longer than the call may."""
+"""The I/O before a plan: lists of models, keys, imports. It blocks no event loop, and ends before the call's deadline."""
 
 import asyncio
 import base64
@@ -188,7 +188,7 @@ def test_a_vendor_that_refuses_its_list_is_asked_for_its_own_models(openai, make
     for _ in range(2):
         assert _ask(hub, way, ["gpt-4o", "other"], "Hello").provider == "openai"
     assert _lists(server) == 1
-    with pytest.raises(ProviderError, match=f"openai could not list its models: .*HTTP {status}"):  # of another vendor, perhaps
+    with pytest.raises(ProviderError, match=f"openai could not list its models: .*HTTP {status}"):  # of another vendor
         hub.complete("other", "Hello")
 
 
@@ -445,7 +445,7 @@ def test_a_function_that_never_returns_delays_the_first_calls_alone(lister, way,
         with pytest.raises(ProviderTimeoutError, match="has not returned for"):
             _ask(hub, way, "late", "Hello")
     may_end.set()
-    # The time counts from the begin of the function's thread, which is after that of the first call's wait.
+    # The time counts from the start of the function's thread, which is after the start of the first call's wait.
     assert 0 <= waits[1] <= waits[0] <= 0.3
     assert waits[0] > 0
     assert waits[2] == pytest.approx(0, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Which candidates a request has, in which order, and why the others are left out."""
+"""The candidates of a request, their order, and the reasons for excluding the others."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A system without a thread or a file descriptor to give: calls wait their turn, and no provider is blamed."""
+"""A system without a free thread or file descriptor: calls wait, and no provider is blamed."""
 
 import asyncio
 import errno
@@ -65,7 +65,7 @@ def test_an_attempt_beside_a_slow_one_waits_for_its_thread(make_hub, shortage, s
     assert ("".join(answer) if stream else answer.text) == "b"
     assert [type(one.error).__name__ for one in answer.route.attempts if one.error] == ["ShortageError"] * 3
     assert all(record.state == "closed" and (record.budget is None or record.budget >= 9.0) for record in hub.health())
-    assert [record.model for record in hub.health() if record.provider == "b"] == ["m"]  # nothing counts on the instance
+    assert [record.model for record in hub.health() if record.provider == "b"] == ["m"]  # no failure counts for the instance
 
 
 def test_a_call_goes_on_alone_without_a_thread_for_its_supervisor(make_hub, shortage):

@@ -1,4 +1,4 @@
-"""A slow attempt is joined by the next candidate, and asyncio holds providers that ignore their context to the deadline."""
+"""The next candidate is asked beside a slow attempt, and asyncio ends providers that ignore their context at the deadline."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""One hub in many threads: whatever they do at once, each gets what is its own, and nothing is made twice."""
+"""One hub in many threads: each thread gets its own results, and nothing is made twice."""
 
 import queue
 import random
@@ -76,7 +76,7 @@ def test_everything_at_once():
         for n in range(30):
             name = f"own-{number}-{n}"
             hub.register(ProviderInfo(name=name, models=(ModelInfo(f"model-{name}"),)), FakeProvider(name))
-            # Whoever has registered a provider finds it from then on, whatever others do meanwhile.
+            # A thread that has registered a provider finds it from then on, whatever other threads do.
             assert hub.complete(f"model-{name}", "?").text == name
             assert hub.complete(f"{name}/model-{name}", "?").text == name
 
@@ -234,7 +234,7 @@ def test_calls_in_threads_open_the_breaker_once():
     (skip,) = [skip for skip in hub.explain("m").skipped if skip.provider == "fake"]
     assert skip.reason == "breaker open"
     seconds = float(skip.detail.split()[1])
-    assert 2.5 <= seconds <= 5  # those that came late did not lengthen it
+    assert 2.5 <= seconds <= 5  # late calls did not extend it
 
 
 def test_closing_a_stream_from_another_thread_ends_its_reading():
@@ -269,7 +269,7 @@ def test_many_at_once_from_several_threads():
 
 
 def test_a_plugin_is_loaded_once_by_however_many_threads(tmp_path, monkeypatch):
-    # An entry point may lead to an object that a module makes anew each time it is asked for.
+    # An entry point may name an attribute that a module makes again at each access.
     (tmp_path / "made_anew.py").write_text(
         "from providerhub import ModelInfo, ProviderInfo, hookimpl\n"
         "MADE = []\n"

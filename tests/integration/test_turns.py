@@ -1,4 +1,4 @@
-"""The assistant's turn in a vendor's own form: which provider gets it back, and what happens when a service refuses it."""
+"""The assistant's turn in a vendor's own form: the provider that gets it back, and a service that refuses it."""
 
 import asyncio
 import json

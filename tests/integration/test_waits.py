@@ -1,4 +1,4 @@
-"""How a wait between two attempts ends before its time: the hub is closed or forgives, the reader leaves, Ctrl-C."""
+"""The early end of a wait between two attempts: the hub is closed or forgives, the reader leaves, Ctrl-C."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Servers that others wrote, each in a process of its own on loopback, or the reason why one is not there."""
+"""Servers of other projects, each in its own process on loopback, or the reason why a server is missing."""
 
 import asyncio
 import os
@@ -76,7 +76,7 @@ class Server:
                     break
             else:
                 pytest.fail("the server ended before it was ready:\n" + "".join(said))
-        # Nobody reads the pipe from here on; it must not fill up.
+        # From here on, a process empties the pipe, so that it does not fill up.
         self._drain = subprocess.Popen(
             [sys.executable, "-c", "import sys; [None for _ in sys.stdin.buffer]"], stdin=self._process.stdout
         )

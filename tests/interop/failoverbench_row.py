@@ -2,8 +2,8 @@
 
     PYTHONPATH=CHECKOUT python failoverbench_row.py CHECKOUT {defaults,careful} OUT [--profile full] [--only S01,S08]
 
-The harness plays a provider that breaks on purpose, and judges what the caller has and how often it was asked. Two instances of
-the plugin for OpenAI's protocol stand for two vendors, as `["primary/<model>", "fallback/<model>"]`.
+The harness plays a provider that fails on purpose. It checks the caller's result and the number of requests. Two instances of the
+plugin for OpenAI's protocol stand for two vendors, as `["primary/<model>", "fallback/<model>"]`.
 """
 
 from __future__ import annotations

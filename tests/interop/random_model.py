@@ -1,4 +1,4 @@
-"""Write a tiny language model of random numbers, in the form that llama.cpp reads. Run by the server's own Python.
+"""Write a tiny language model of random numbers, in the form of llama.cpp. The server's own Python runs this file.
 
 python random_model.py FILE
 """

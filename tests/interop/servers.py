@@ -1,8 +1,8 @@
-"""Install servers that others wrote, each into an environment of its own: what they pin must not meet what is tested.
+"""Install servers of other projects, each into its own environment, since they pin other versions of dependencies.
 
     python servers.py DIRECTORY
 
-What cannot be installed, or not in the time allowed, leaves a file that says why; the tests show it as the reason of their skip.
+If a server cannot be installed in time, a file holds the reason. The tests show it as the reason of their skip.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def install(name: str, folder: Path) -> str:
     failed.unlink(missing_ok=True)
     venv.create(home, clear=True, with_pip=True)
     pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # The pip that comes with a Python may be too old to find versions that go together.
+    # The bundled pip may be too old to find compatible versions.
     subprocess.run([*pip, "--upgrade", "pip"], check=False)
     command = [*pip, "--prefer-binary", *SERVERS[name]]
     try:

@@ -1,4 +1,4 @@
-"""FailoverBench, a public harness that judges how a library fails over. Runs where `FAILOVERBENCH` names a checkout."""
+"""FailoverBench, a public harness for the failover of libraries. The test runs if `FAILOVERBENCH` names a checkout."""
 
 import json
 import os

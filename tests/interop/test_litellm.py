@@ -1,4 +1,4 @@
-"""LiteLLM's proxy, with answers that it makes up: the chat completions that it imitates, and the Messages API."""
+"""LiteLLM's proxy with invented answers: its chat completions, and its Messages API."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_its_failures_are_classed(litellm, hub_at, ask, model, expected, stream)
 
 @pytest.mark.parametrize(("plugin", "model"), [("openai", "mock"), ("anthropic", "mock-claude")])
 def test_a_wrong_key(litellm, hub_at, ask, plugin, model):
-    # Without a database it cannot look other keys up, and answers with the code `no_db_connection` and status 400.
+    # Without a database, the proxy cannot look up other keys, and answers with the code `no_db_connection` and status 400.
     with pytest.raises(providerhub.AuthenticationError) as caught:
         ask(hub_at(plugin, litellm, api_key="sk-canary-wrong-key", models=[model]), f"{plugin}/{model}")
     assert "canary" not in str(caught.value) + caught.value.excerpt

@@ -1,4 +1,4 @@
-"""llama-cpp-python's server, with a model of random numbers: what it says makes no sense, but how it says it is real."""
+"""llama-cpp-python's server, with a model of random numbers: the texts make no sense, but the protocol is real."""
 
 import pytest
 
@@ -40,7 +40,7 @@ def test_its_answers_held_to_a_schema(llama, hub_at, ask):
     import json
 
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
-    # Its own form of the request: it knows the field `schema` beside `json_object`.
+    # The server's own form: a field `schema` beside `json_object`.
     form = {"type": "json_object", "schema": schema}
     _, answer = ask(hub_at("openai", llama, api_key=None), "openai/random", response_format=form, max_tokens=100, temperature=1.0)
     if answer.finish_reason == "stop":

@@ -1,4 +1,4 @@
-"""The lines of the guide to batches that make an executor of Ray."""
+"""The lines for Ray's executor in the guide to batches."""
 
 import re
 import tempfile

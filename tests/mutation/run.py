@@ -1,9 +1,9 @@
 """Mutation testing of the chain's decisions: `python run.py [--modules policy engine] [--seconds 3600]`.
 
-Each mutant is one small change that cosmic-ray's operators make to a module. A forked child puts it in the module's place and
-runs the unit tests of these modules; a mutant that they do not notice has survived. `survivors.md` beside this file lists the
-survivors that are known, each with the reason why no test can or need notice it. The run fails on a survivor that is not
-listed, and on a listed one that is none any more.
+Each mutant is one small change of a module by cosmic-ray's operators. A forked child runs the unit tests with the mutant in place
+of the module. A mutant that no test notices has survived. `survivors.md` beside this file lists the known survivors, each with
+the reason why no test can or need notice it. The run fails on a survivor that is not listed, and on a listed mutant that does not
+survive.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MODULES = ("policy", "health", "engine", "attempts", "retrying", "endings")
 KNOWN = HERE / "survivors.md"
 ENTRY = re.compile(r"^- `(?P<module>\w+)` `(?P<before>.*)` → `(?P<after>.*)`$")
 
-# One replacement of each arithmetic operator is enough: the others are wrong by far, and differ in nothing that a test sees.
+# One replacement of each arithmetic operator is enough: the other replacements are very wrong, and tests see no difference.
 ARITHMETIC = re.compile(r"ReplaceBinaryOperator_(?!Add_Sub|Sub_Add|Mul_Div|Div_Mul|Pow_Mul|FloorDiv_Mul|Mod_Mul)")
-# Identity in place of equality is equality for the small numbers and interned texts of a test.
+# For the small numbers and interned texts of a test, identity is the same as equality.
 IDENTITY = re.compile(r"ReplaceComparisonOperator_\w+_Is(Not)?$")
-# These two put other variables in, most of which are not defined there.
+# These two insert other variables, most of which are not defined there.
 WITHOUT = ("VariableReplacer", "VariableInserter")
 
 
@@ -91,7 +91,7 @@ def behaviour(source: str) -> str | None:
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             node.annotation = None
-        elif isinstance(node, ast.arguments):  # how an argument may be passed is for the type checker to hold
+        elif isinstance(node, ast.arguments):  # the type checker checks how arguments are passed
             node.args = [*node.posonlyargs, *node.args, *node.kwonlyargs]
             node.defaults += [default for default in node.kw_defaults if default is not None]
             node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
@@ -166,7 +166,7 @@ def run_tests(mutant: Mutant | None, path: str) -> int:
     if mutant is not None:
         sys.meta_path.insert(0, Replaced(f"providerhub._rules.{mutant.module}", mutant.source, path))
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:timeout", "--import-mode=importlib"]
-    # Without the project's options: rewritten asserts and warnings as errors would say more about failures than is wanted here.
+    # Without the project's options: rewritten asserts and warnings as errors only add details that this run does not need.
     return int(pytest.main([*options, "-c", os.devnull, "--rootdir", str(UNIT), "--assert=plain", *TESTS]))
 
 
@@ -176,7 +176,7 @@ def prepare() -> None:
     import pytest
 
     os.environ["HYPOTHESIS_HISTORIES"] = "15"
-    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # a found fault need not be made small
+    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # no need to shrink a found fault
     hypothesis.settings.register_profile("mutation", derandomize=True, database=None, deadline=None, phases=phases)
     hypothesis.settings.load_profile("mutation")
     for name in ("attrs", "hypothesis.stateful", "importlib_metadata", "pluggy", "requests"):

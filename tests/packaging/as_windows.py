@@ -1,4 +1,4 @@
-"""Take from this process what Windows lacks, then run a program in it.
+"""Remove the functions that Windows lacks from this process, then run a program in it.
 
     python as_windows.py -m MODULE [ARGUMENT ...]
     python as_windows.py -c CODE [ARGUMENT ...]
@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.process  # Windows has what this imports
+import concurrent.futures.process  # Windows has the modules that this imports
 import contextlib
 import errno
 import importlib
@@ -43,7 +43,7 @@ SIGNALS = {"SIGABRT", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTERM", "SIG_D
 SOCKET = ("AF_UNIX", "MSG_DONTWAIT", "MSG_NOSIGNAL", "SO_REUSEPORT")
 SELECT = ("devpoll", "epoll", "kqueue", "poll")
 
-# Third-party modules choose their branches at the first import, and those for Windows do not work here.
+# Third-party modules choose their branches at the first import, and the branches for Windows do not work here.
 THIRD_PARTY = ("certifi", "click", "keyring", "platformdirs", "pytest", "requests", "rich.console", "rich.progress", "urllib3")
 
 
@@ -77,7 +77,7 @@ def behave_otherwise() -> None:
     os.chmod = lambda path, mode, **knobs: change_mode(path, 0o666 if mode & stat.S_IWRITE else 0o444, **knobs)
     for name in ("remove", "unlink", "rename", "replace"):
         setattr(os, name, _refused_while_open(getattr(os, name)))
-    # The encoding of the locale is seldom UTF-8 there.
+    # On Windows, the encoding of the locale is seldom UTF-8.
     warnings.filterwarnings("error", category=EncodingWarning, module="providerhub")
     ssl.enum_certificates = lambda _store: []  # type: ignore[attr-defined]
     sys.platform = "win32"
@@ -104,7 +104,7 @@ def _socketpair(*_: object) -> tuple[socket.socket, socket.socket]:
 
 
 def _refused_while_open(function):
-    """An open file can be neither removed nor renamed nor replaced. Seen where the system lists open files."""
+    """Refuse to remove, rename or replace an open file, if the system lists open files."""
 
     def guarded(*paths, **knobs):
         opened = set()
@@ -123,8 +123,8 @@ if __name__ == "__main__":
     assert asyncio  # imported before its selectors go
     assert concurrent
     with contextlib.suppress(ImportError):
-        importlib.import_module("psutil")  # has a binary for each system, so it refuses another system's name
-    sysconfig.get_config_vars()  # read from a module whose name holds the platform
+        importlib.import_module("psutil")  # it has a binary for each system, and refuses the name of another system
+    sysconfig.get_config_vars()  # read from a module with the platform in its name
     how, what, *rest = sys.argv[1:]
     take_away()
     behave_otherwise()

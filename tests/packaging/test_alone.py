@@ -1,4 +1,4 @@
-"""Each plugin works beside the core alone: no other plugin is needed, and no extra, also for the suites of its entry points."""
+"""Each plugin works with the core alone: it needs no other plugin and no extra, also for the suites of its entry points."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ for point in entry_points(group="providerhub.conformance"):
 
 
 def _closure(name: str, extra: str = "") -> Iterator[str]:
-    """The distributions that an installation of one brings."""
+    """The distributions that pip installs for one distribution."""
     yield name
     for text in metadata.requires(name) or ():
         needed = Requirement(text)
@@ -45,11 +45,11 @@ def _closure(name: str, extra: str = "") -> Iterator[str]:
 
 
 def _linked(folder: Path, names: set[str]) -> None:
-    """Make a folder in which only some distributions are installed, as links to where they are."""
+    """Make a folder in which only some distributions are installed, as links to their places."""
     for name in names:
         found = metadata.distribution(name)
         places = {found.locate_file(file.parts[0]) for file in found.files or () if file.parts[0] != ".."}
-        if name.startswith("providerhub"):  # an editable installation names no file of it
+        if name.startswith("providerhub"):  # an editable installation does not list its files
             places.add(Path(find_spec(name.replace("-", "_")).origin).parent)
         for place in map(Path, places):
             if not (folder / place.name).exists() and place.suffix != ".pth":

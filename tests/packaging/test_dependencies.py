@@ -1,4 +1,4 @@
-"""The core's run-time dependencies are a promise; anything else is an extra, or belongs to a plugin."""
+"""The core's run-time dependencies are a promise. Any other dependency is an extra, or belongs to a plugin."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_dependency_has_a_lower_bound_and_no_upper_one(requirement: Requir
 
 
 def _imported(file: Path) -> Iterator[str]:
-    """The top-level packages that a module imports, wherever in it that stands."""
+    """The top-level packages that a module imports, also inside functions."""
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -71,7 +71,7 @@ def test_whatever_is_imported_is_declared() -> None:
     found, undeclared = set(), set()
     for file in sorted(package.rglob("*.py")):
         place = file.relative_to(package)
-        if place.parts[0] == "_pyinstaller":  # PyInstaller alone imports its hook
+        if place.parts[0] == "_pyinstaller":  # only PyInstaller imports its hook
             continue
         declared = everywhere | EXTRAS.get(place.parts[0], set())
         for name in set(_imported(file)) - sys.stdlib_module_names - {"providerhub"}:
@@ -80,7 +80,7 @@ def test_whatever_is_imported_is_declared() -> None:
             if not distributions & declared:
                 undeclared.add(f"{place}: {name}")
     assert undeclared == set()
-    assert found >= CORE  # and nothing is declared that is not imported
+    assert found >= CORE  # and each declared dependency is imported
 
 
 def test_urllib3_has_its_floor() -> None:

@@ -1,4 +1,4 @@
-"""`providerhub.__all__` says what the package offers, and the package offers what it says."""
+"""`providerhub.__all__` names exactly the public names of the package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_all_has_no_duplicates() -> None:
 def test_all_lists_every_public_name_and_no_other() -> None:
     """Submodules become attributes when they are imported; only those in `__all__` are exports."""
     assert set(providerhub.__all__) <= set(dir(providerhub))
-    assert all(hasattr(providerhub, name) for name in providerhub.__all__)  # which imports those that wait to be used
+    assert all(hasattr(providerhub, name) for name in providerhub.__all__)  # this imports the lazy names
     present = {
         name
         for name, value in vars(providerhub).items()

@@ -1,6 +1,6 @@
-"""Checks that tox does not run each time agree with those that it runs, with the rule for commit subjects, and with the code.
+"""Other configurations agree with tox, with the rule for commit subjects, and with the code.
 
-A check that fails beside others fails the run.
+A failed check fails the run, also beside other checks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a usual call and the command line's help import: by name, since a module more costs every program that starts."""
+"""The imports of a usual call and of the command line's help, by name: each further module costs every start."""
 
 from __future__ import annotations
 

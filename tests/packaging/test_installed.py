@@ -1,6 +1,6 @@
-"""What is tested is what users get: the built and installed wheels, not the checkout.
+"""The tests run against the built and installed wheels, as users get them, not against the checkout.
 
-The checkout is found from this file, the installed packages through `sysconfig`, and nothing else is trusted.
+The checkout is found from this file, and the installed packages through `sysconfig`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _projects() -> list[dict]:
     return [tomllib.loads((folder / "pyproject.toml").read_text("utf-8")) for folder in folders]
 
 
-# The bridge to the llm package is installed in the tox environment `llm` only, which runs this file as well.
+# Only the tox environment `llm` installs the bridge to the llm package, and it runs this file too.
 APART = {"providerhub-llm"} - {found.name for found in metadata.distributions()}
 PROJECTS = {project["project"]["name"]: project for project in _projects() if project["project"]["name"] not in APART}
 PLUGINS = sorted(set(PROJECTS) - {"providerhub"})

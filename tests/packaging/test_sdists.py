@@ -1,4 +1,4 @@
-"""The source distributions: an index takes them, and they hold what their tests need."""
+"""The source distributions: an index accepts them, and they hold the files that their tests need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.once
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FOLDERS = {"core": CHECKOUT} | {file.parent.name: file.parent for file in CHECKOUT.glob("plugins/*/pyproject.toml")}
-# The bridge to the llm package is installed in the tox environment `llm` only.
+# Only the tox environment `llm` installs the bridge to the llm package.
 PLUGINS = sorted(set(FOLDERS) - {"core", "llm"})
 SOME = ("tests/packaging/test_exports.py", "tests/unit/test_pickles.py", "tests/unit/test_policy.py")
 

@@ -1,4 +1,4 @@
-"""The core and the plugins on Windows, as far as another system can show it: `as_windows.py` says how far."""
+"""The core and the plugins on Windows, imitated on another system; `as_windows.py` describes the imitation."""
 
 from __future__ import annotations
 

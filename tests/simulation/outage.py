@@ -1,7 +1,7 @@
-"""Outages in simulated time: what many clients do to a provider that fails, and how soon they are back when it works again.
+"""Outages in simulated time: the load of many clients on a failing provider, and the time until they use it again.
 
-The hubs, their engines and their asynchronous driver are the real ones; only the event loop's clock is not: it jumps to the
-next thing that happens. The same seed gives the same figures. `python outage.py --help` tells the knobs.
+The hubs, their engines and their asynchronous driver are real. Only the event loop's clock is simulated: it jumps to the next
+event. The same seed gives the same figures. `python outage.py --help` lists the options.
 """
 
 from __future__ import annotations
@@ -290,7 +290,7 @@ def _back(hits: Sequence[Hit], client: int, outage: Outage) -> float:
 
 
 def _at_once(hits: Sequence[Hit]) -> int:
-    """The most attempts under way at one moment."""
+    """The highest number of attempts at the same time."""
     changes = sorted([(hit.start, 1) for hit in hits] + [(hit.end, -1) for hit in hits])
     most = now = 0
     for _, change in changes:

@@ -1,6 +1,6 @@
-"""Services that refuse in simulated time: how many requests they refuse of a batch that paces itself.
+"""Services that refuse, in simulated time: the number of refused requests of a batch with pacing.
 
-The turns are the real ones; workers and services are simulated, and the time jumps to the next thing that happens. The same seed
+The turns are real; workers and services are simulated, and the time jumps to the next event. The same seed
 gives the same figures. `python refusals.py` prints them.
 """
 
@@ -122,7 +122,7 @@ class World:
             self.looks += 1
             self.pacer.look(turn, self.now)
         self.starts.append(self.now)
-        yield self.rng.uniform(0.001, 0.01)  # on its way
+        yield self.rng.uniform(0.001, 0.01)  # the request travels
         after = self.service.asked(self.now)
         if after is None:
             yield math.exp(self.rng.uniform(math.log(0.005), math.log(self.slowest)))

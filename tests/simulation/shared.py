@@ -1,7 +1,6 @@
-"""Many processes that share their state, in simulated time: what they do to a provider that fails or refuses, and to the store.
+"""Many processes that share their state, in simulated time: their load on a failing or refusing provider, and on the store.
 
-The hubs are the real ones; the store passes a message on after a few simulated milliseconds. `python shared.py` prints the
-figures.
+The hubs are real; the store passes a message on after a few simulated milliseconds. `python shared.py` prints the figures.
 """
 
 from __future__ import annotations

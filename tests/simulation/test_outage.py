@@ -33,7 +33,7 @@ def test_one_of_two(outage, seed):
     # Probes only: each open time is at least half of 5, 10, 20 ... seconds.
     assert found.amplification <= 0.05
     assert found.busiest <= 5
-    # The last open time began within the outage, and is at most twice as long as all before it, which it half overlaps.
+    # The last open time began within the outage, and is at most twice as long as the open times before it together.
     (failing,) = world.outages
     assert found.all_back <= 2 * (failing.end - failing.start) + 5 + outage.LATENCY[1]
 
@@ -59,7 +59,7 @@ def test_the_pauses_of_a_long_outage_have_a_limit(outage, hangs, most):
 def test_the_only_one(outage, seed):
     found = outage.figures(outage.the_only_one(seed, clients=5).run())
     assert found.amplification <= 1.1
-    # Nobody is told to wait for a breaker when there is no other choice: the first call after the end is answered.
+    # Without another choice, no call waits for a breaker: the first call after the outage is answered.
     assert found.all_back <= 10
 
 
@@ -71,7 +71,7 @@ def test_both_of_two(outage, seed):
     for provider in world.providers:
         hits = [hit for hit in world.hits if hit.provider == provider and 90 <= hit.start < 180]
         assert len(hits) <= 1.1 * sum(90 <= asked.start < 180 for asked in world.asked)
-    # One answers again at once, whichever was due first.
+    # The provider whose breaker allows the first probe answers again at once.
     after = [asked for asked in world.asked if asked.start >= 180]
     assert sum(not asked.ok for asked in after) <= 0.01 * len(after)
 

@@ -38,10 +38,10 @@ def test_a_store_changes_nothing_at_an_outage(shared, name):
 @pytest.mark.parametrize("name", ["429, one of two", "429, the only one"])
 def test_a_pause_that_one_process_hears_of_stops_the_others(shared, name, seed):
     one = found(shared, name, shares=True, seed=seed)
-    # The calls that are under way when the first is refused: 66 begin in a second, and a refusal takes up to 0.4 s.
+    # The calls that are running when the first call is refused: 66 begin in a second, and a refusal takes up to 0.4 s.
     assert one.refused <= 0.4 * 66
     assert one.refused <= found(shared, name, shares=False, seed=seed).refused / 2
     assert one.messages <= 5
-    # The usual load is 6.6 calls in a tenth of a second, and the busiest one of a hundred such slots has up to 16.
+    # The usual load is 6.6 calls in a tenth of a second. Of a hundred such slots, the busiest slot has up to 16 calls.
     assert one.stampede <= 20
     assert one.all_back <= 0.1 * 60 + 3 + 1

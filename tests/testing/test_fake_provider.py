@@ -1,4 +1,4 @@
-"""The fake provider: what an application's test scripts is what its hub gets."""
+"""The fake provider: the hub gets the answers that the test scripts."""
 
 import asyncio
 import gc

@@ -1,7 +1,6 @@
-"""What the public types promise. mypy reads this file; nobody runs it.
+"""The promises of the public types. mypy reads this file; it never runs.
 
-A call that must be refused carries a `type: ignore` of the expected error: mypy reports the comment should
-the call ever be accepted.
+A call that must be refused has a `type: ignore` with the expected error. If mypy accepts the call, it reports the comment.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the unit tests share: an environment without settings of ours."""
+"""The fixtures of the unit tests: an environment without settings of this project."""
 
 import os
 

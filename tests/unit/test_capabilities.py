@@ -1,4 +1,4 @@
-"""Declarations that could only fail later are refused where they are made."""
+"""A declaration that could only fail later is refused when it is made."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How values compare and show themselves, which is written once for all of them."""
+"""Comparison and representation of values, written once for all classes."""
 
 import copy
 import pickle

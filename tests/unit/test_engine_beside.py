@@ -1,4 +1,4 @@
-"""When a slow attempt is joined by the next candidate, and what becomes of the two: the engine's side."""
+"""The engine's decisions about a slow attempt and the next candidate beside it."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_twice_the_usual_time_of_the_model_is_the_least():
     for _ in range(20):
         health.succeeded(_c("a"), health.acquire(_c("a"), 0.0), 0.0, 45.0)
     engine = _engine("a", "b", deadline=600.0, health=health)
-    assert engine.opened(0.0) == Pull(60.0)  # what is usual is looked up only then, since it costs time
+    assert engine.opened(0.0) == Pull(60.0)  # the usual time is looked up only then, since the look-up costs time
     assert engine.slow(60.0) == Pull(30.0)
     assert engine.slow(90.0).candidate == _c("b")
     assert _engine("a", "b", deadline=600.0, health=health, stream=False).opened(0.0) == Pull(60.0)

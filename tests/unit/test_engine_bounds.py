@@ -1,6 +1,6 @@
-"""The engine at its boundaries: moments, counts and messages that a mutant might move by one.
+"""The engine at its boundaries: times, counts and messages that a mutant might change by one.
 
-Every call begins at second 1000 of its clock, so that nothing passes by being zero.
+Every call begins at second 1000 of its clock, so that no test passes because a time is zero.
 """
 
 import pytest
@@ -124,7 +124,7 @@ def test_nothing_is_begun_at_the_deadline_or_after_it(now):
     ("began", "now", "counted"),
     [
         (1099.0, 1099.9, True),  # a failure before the deadline counts
-        (1099.0, 1100.0, False),  # at the deadline only a long silence does
+        (1099.0, 1100.0, False),  # at the deadline, only a long silence counts
         (1098.1, 1100.0, False),
         (1098.0, 1100.0, True),  # of five times 2 s
         (1090.0, 1100.0, True),
@@ -224,7 +224,7 @@ def test_of_those_that_failed_the_next_one_that_may_be_repeated_is():
         assert isinstance(order, Wait)
         return timed.engine.waited(1000.0 + order.seconds).candidate.provider
 
-    busy = RateLimitError("x", retry_after=31)  # for longer than is waited for
+    busy = RateLimitError("x", retry_after=31)  # longer than the call waits
     assert again(("a", busy), ("b", RateLimitError("x", retry_after=2))) == "b"
     assert again(("a", _five()), ("b", busy)) == "a"
 

@@ -1,4 +1,4 @@
-"""The error tree: its shape, its builtin parents, and what survives a pickle."""
+"""The error tree: its shape, its built-in parents, and its pickles."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""A class of values is whole when any of its parts is used for the first time, whichever that is."""
+"""A value class is whole as soon as any of its parts is used for the first time."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_class_is_one_of_attrs():
 @pytest.mark.parametrize("cls", sorted(every_value_class(), key=str))
 def test_a_misspelt_keyword_of_every_class_names_the_nearest(cls):
     field = attrs.fields(cls)[0].name
-    if cls.__name__ in {"Attempt", "Completion", "Request", "Route"}:  # made in each call, in which a hint would take time
+    if cls.__name__ in {"Attempt", "Completion", "Request", "Route"}:  # made in each call, and a hint would take time
         with pytest.raises(TypeError, match=f"'{field}x'"):
             cls(**{f"{field}x": 1})
         return

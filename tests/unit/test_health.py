@@ -25,7 +25,7 @@ POLICY = RetryPolicy()
 
 
 def _health(**knobs):
-    return Health(lambda: 1.0, **knobs)  # no luck: an open breaker stays so for its whole time
+    return Health(lambda: 1.0, **knobs)  # the highest random number: an open breaker stays open for its whole time
 
 
 def _fail(health, now, error=None, candidate=ONE):
@@ -411,7 +411,7 @@ def test_a_call_that_ends_at_a_forgotten_breaker_leaves_the_next_one_usable():
     health, permits = _forgotten()
     for _ in range(5):
         _fail(health, 0.0)
-    for permit in permits:  # of the same generation, by chance
+    for permit in permits:  # by chance with the same generation
         health.released(permit)
     assert health.acquire(ONE, 5.0) is not None
 
@@ -420,7 +420,7 @@ def test_a_call_that_ends_at_a_forgotten_breaker_does_not_end_the_next_ones_prob
     health = _health(size=1)
     for _ in range(5):
         _fail(health, 0.0)
-    _fail(health, 5.0)  # a failed probe: this breaker is further on than the next one will be
+    _fail(health, 5.0)  # a failed probe: this breaker has a later generation than the next breaker
     permits = [health.acquire(ONE, 5.0, force=True) for _ in range(2)]
     _succeed(health, 5.0, OTHER)
     for _ in range(5):

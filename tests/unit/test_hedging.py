@@ -1,4 +1,4 @@
-"""When a second attempt is opened beside the first, and what it costs: the engine's side, without threads or tasks."""
+"""The engine's decisions about a second attempt beside the first, and its cost, without threads or tasks."""
 
 import pytest
 

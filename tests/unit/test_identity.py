@@ -1,4 +1,4 @@
-"""Public classes and functions say that they live where users import them from."""
+"""Public classes and functions name the module from which users import them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Installed distributions are found in folders as importlib-metadata finds them, and elsewhere by importlib-metadata."""
+"""Installed distributions: in folders, the result is that of importlib-metadata; elsewhere, importlib-metadata finds them."""
 
 import sys
 import zipfile

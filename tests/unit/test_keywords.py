@@ -1,4 +1,4 @@
-"""The table of `complete`'s keywords, and what derives from it."""
+"""The table of `complete`'s keywords, and everything that derives from it."""
 
 import asyncio
 import inspect

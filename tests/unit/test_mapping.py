@@ -1,4 +1,4 @@
-"""Foreign exceptions → the tree: total over what sockets and the libraries of the table can raise."""
+"""Foreign exceptions → the tree. The mapping is total for all exceptions of sockets and of the libraries in the table."""
 
 import errno
 import http.client

@@ -1,4 +1,4 @@
-"""Messages of the wrong shape are refused with the index and the key at fault."""
+"""Messages of a wrong shape are refused, and the error names the index and the wrong key."""
 
 import pytest
 

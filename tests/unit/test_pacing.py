@@ -32,7 +32,7 @@ def _pacer(*, model=None, **limits):
 
 
 def _start_all(pacer, turns, now, until, candidate=ONE):
-    """Let waiting calls look whenever they are due; return when each started."""
+    """Let waiting calls look at their due times; return the start of each."""
     started = []
     while turns:
         now = min((turn.due for turn in turns), default=math.inf)
@@ -188,7 +188,7 @@ def test_a_turn_that_is_garbage_collected_wakes_the_next_one(granted):
     last = pacer.join(ONE, 0.0)
     last.wake = woken.set
     if not granted:
-        pacer.settle(turns[0], 0.0)  # the one that waited has its turn and never takes it up
+        pacer.settle(turns[0], 0.0)  # the waiting call has its turn, and never uses it
     turns.clear()
     gc.collect()
     assert woken.is_set()
@@ -720,7 +720,7 @@ class Turns(RuleBasedStateMachine):
         self.pacer.set_limits(("acme", "m"), self.model)
 
     def _started(self):
-        """Move the calls that have their turns. They must be the first ones of their queues."""
+        """Move the calls that have their turns. They must be at the heads of their queues."""
         for candidate, queue in self.waiting.items():
             while queue and queue[0][0].ready:
                 turn, tokens = queue.popleft()
@@ -819,7 +819,7 @@ class Turns(RuleBasedStateMachine):
         self._started()
         heads = [queue[0][0] for queue in self.waiting.values() if queue]
         if heads and all(turn.due == math.inf for turn in heads):
-            assert self.running  # whose end will wake one
+            assert self.running  # its end will wake a waiting call
 
     def teardown(self):
         """In the end everybody gets a turn."""

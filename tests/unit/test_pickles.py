@@ -63,7 +63,7 @@ def test_a_field_that_is_added_later_has_its_default_in_an_older_pickle(name):
         if field.default is attrs.NOTHING:
             continue
         state = value.__getstate__()
-        state.pop(field.name, None)  # a `Timeout` has in its state only what was given
+        state.pop(field.name, None)  # the state of a `Timeout` has only the given phases
         old = object.__new__(type(value))
         old.__setstate__(state)
         default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default

@@ -1,4 +1,4 @@
-"""Backoff and retry budget: pure arithmetic, so it is checked over all of its range."""
+"""Backoff and retry budget: pure arithmetic, so the tests check the whole range."""
 
 import pytest
 from hypothesis import given

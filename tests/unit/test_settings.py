@@ -1,4 +1,4 @@
-"""Settings: argument, environment, default; and what is refused."""
+"""Settings: argument, environment, default; and refused values."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The settings file: where it is, what it means, and every mistake with its line and a way out."""
+"""The settings file: its place, its meaning, and every mistake with its line and the fix."""
 
 from __future__ import annotations
 

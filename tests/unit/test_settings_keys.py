@@ -1,4 +1,4 @@
-"""Keys from a variable, a command or the keyring: read when they are wanted, kept, and never shown."""
+"""Keys from a variable, a command or the keyring: read when they are used, kept, and never shown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _python(code, **knobs):
 
 
 def _shown(error):
-    """Whatever a traceback with locals could show, the chain of contexts included."""
+    """All that a traceback with locals could show, with the chain of contexts."""
     parts = []
     while error is not None:
         parts += traceback.TracebackException.from_exception(error, capture_locals=True).format()
@@ -327,7 +327,7 @@ def test_whoever_asks_for_the_new_key_at_the_same_time_is_answered_when_it_is_in
 
     def changed():
         other.start()
-        other.join(0.3)  # it has to wait for this thread, which it would not have to notice
+        other.join(0.3)  # it must wait for this thread, and cannot notice the thread itself
         order.append("in force")
 
     other = threading.Thread(target=lambda: order.append(instance.renew_key()))

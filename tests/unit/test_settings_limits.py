@@ -1,4 +1,4 @@
-"""The values in force for one model of an instance: timeouts, limits, headers, and what the user says about the model."""
+"""The values in force for one model of an instance: timeouts, limits, headers, and the user's values."""
 
 from __future__ import annotations
 

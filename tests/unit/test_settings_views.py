@@ -1,4 +1,4 @@
-"""`Hub.instances()`: what an application sees of its providers."""
+"""`Hub.instances()`: an application's view of its providers."""
 
 from __future__ import annotations
 

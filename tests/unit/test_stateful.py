@@ -1,7 +1,7 @@
 """Breaker, pauses, budget and the whole chain under random histories, held to the rules of the reliability table.
 
-The first machine compares `Health` with a plain model of those rules, the second drives several calls at once through
-engines that share one `Health`, and looks only at what is promised.
+The first machine compares `Health` with a plain model of those rules. The second machine drives several calls at once through
+engines that share one `Health`, and checks only the promises.
 """
 
 import os
@@ -130,7 +130,7 @@ class Model:
     def refuse(self, now, seconds, reason):
         self.known = True
         if seconds is None and self.pause[1] in REFUSALS and now < self.pause[0]:
-            return  # of an attempt that began before the pause: the key was refused once, not again
+            return  # the attempt began before the pause, so this is not a second refusal
         if seconds is None:
             seconds = min(600.0, max(10.0, 2 * self.pause_for))
         if reason in PROBED:
@@ -152,7 +152,7 @@ class Model:
             if ok:
                 self.until, self.open_for, self.outcomes, self.silences = None, 0.0, [], 0
                 self._turn()
-            elif now >= self.until:  # before that it was forced, and says nothing new
+            elif now >= self.until:  # before that time, the call was forced, and its result does not count
                 self._open(now, min(300.0 if slow else 20.0, 2 * self.open_for), draws)
             return
         self.silences = 0
@@ -264,7 +264,7 @@ class HealthMachine(RuleBasedStateMachine):
             self.answered[candidate.provider] += 1
             models[0].known = True
             for model in current:
-                if model.known:  # an instance has no record until something happens to it; what went well before is forgotten
+                if model.known:  # an instance has no record before its first failure; earlier successes are forgotten
                     model.count(self.now, ok=True, draws=self.draws)
         else:
             self.health.failed(candidate, permit, self.now, ERRORS[what][0](), POLICY)
@@ -559,7 +559,7 @@ class EngineMachine(RuleBasedStateMachine):
             if isinstance(error, RateLimitError) and (error.retry_after or 0) >= 1:
                 call.free.add(last)
             is_free = last in call.free
-        if not is_free and (candidate in call.opened or call.under_way):  # again, or beside another one
+        if not is_free and (candidate in call.opened or call.under_way):  # again, or beside another attempt
             self.repeats[candidate.provider] += 1
         call.has_waited = False
         call.opened.append(candidate)
@@ -594,7 +594,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert count <= 10 + 0.1 * self.answers[provider] + (self.now - self.start) / 10 + 1e-6
 
 
-# More of them, by the variable, for a long search; fewer for a mutation run, which repeats it hundreds of times.
+# The variable sets more examples for a long search, or fewer for a mutation run, which repeats this hundreds of times.
 HOW_LONG = settings(max_examples=int(os.environ.get("HYPOTHESIS_HISTORIES", "40")), stateful_step_count=30, deadline=None)
 TestHealth = HealthMachine.TestCase
 TestHealth.settings = HOW_LONG

@@ -164,7 +164,7 @@ def test_no_depth_of_a_body_makes_it_fail(nested):
         body = nested.format("[" * depth + "]" * depth)
         assert isinstance(error_from_status(500, {}, body.encode()), ServerError)
         parsed = None
-        with contextlib.suppress(RecursionError):  # so deep that it cannot be parsed to begin with
+        with contextlib.suppress(RecursionError):  # nested so deeply that it cannot be parsed
             parsed = json.loads(body)
         if parsed is not None:
             assert isinstance(error_from_status(500, {}, parsed), ServerError)

@@ -1,4 +1,4 @@
-"""Where each key of a TOML text stands: written documents, whose lines are known, and made-up ones."""
+"""The line of each key of a TOML text: written documents with known lines, and generated documents."""
 
 import tomllib
 

@@ -1,4 +1,4 @@
-"""Value classes: what they refuse, what they never show, and what they are shown as."""
+"""Value classes: refused values, values that are never shown, and the representation."""
 
 import pickle
 

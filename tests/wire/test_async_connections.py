@@ -141,7 +141,7 @@ def test_a_call_that_is_cancelled_while_it_waits_for_its_turn_sends_nothing(monk
 
         async def wait(_turns):
             call.cancel()
-            for _ in range(3):  # in which the loop learns of it
+            for _ in range(3):  # during this time, the loop notices it
                 await asyncio.sleep(0)
 
         monkeypatch.setattr(_session.Turns, "has_room", lambda _turns: False)

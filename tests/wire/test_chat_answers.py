@@ -1,4 +1,4 @@
-"""What a caller gets of answers in the chat shape, whole and streamed, and what goes back with the next request."""
+"""Answers in the chat shape, whole and streamed: the caller's result, and the turn for the next request."""
 
 from __future__ import annotations
 

@@ -354,7 +354,7 @@ def test_a_connection_that_comes_back_while_the_client_closes_is_closed(monkeypa
 
 @pytest.mark.parametrize("left", ["idle", "in use"])
 def test_the_garbage_collector_finds_no_open_socket(left):
-    # The order in which it comes to the objects of a cycle is no rule: here the socket is before the client and its answer.
+    # The collector ends the objects of a cycle in any order: here the socket is before the client and its answer.
     head = ANSWER[:-2]
     with FaultServer([Send(ANSWER)], [Send(head)]) as server:
         gc.collect()
@@ -369,7 +369,7 @@ def test_the_garbage_collector_finds_no_open_socket(left):
                 cycle.append(cycle[0].send(HttpRequest("/x"), CallContext(Timeout(total=20))))
                 assert cycle[-1]._active.sock is sock
             del answer
-            gc.collect(0)  # finds the list and the socket from here, and the client and its answer behind them
+            gc.collect(0)  # from here, it finds the list and the socket, and then the client and its answer
             del cycle, sock
             gc.collect()  # a warning about an open socket is an error
         finally:

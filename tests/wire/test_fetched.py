@@ -1,4 +1,4 @@
-"""A token that calls fetch once for all: at once, when it is refused, and when the one that fetches it fails or is cancelled."""
+"""A token that one call fetches for all calls: at once, after a refusal, and when the fetching call fails or is cancelled."""
 
 import asyncio
 import threading
@@ -122,7 +122,7 @@ def test_many_calls_fetch_it_once(hub_of, service, many):
 def test_a_refused_one_is_fetched_once_and_costs_no_call(hub_of, service, many, caplog):
     hub = hub_of()
     assert str(hub.complete("m", "x")) == "fine"
-    service.number += 100  # the service has another token by now
+    service.number += 100  # the service now has another token
     assert many(hub) == ["fine"] * CALLS
     assert service.paths.count("/token") == 2
     assert "calls skip it" not in caplog.text
@@ -150,12 +150,12 @@ def test_a_late_refusal_of_the_old_one_leaves_the_new_one(service, hub_of):
 def test_calls_that_wait_get_the_error_of_the_one_that_fetches(hub_of, service, many):
     service.broken = True
     service.go.clear()
-    timer = threading.Timer(0.3, service.go.set)  # until all wait; those that come later ask themselves
+    timer = threading.Timer(0.3, service.go.set)  # until all calls wait; later calls fetch the token themselves
     timer.start()
     found = many(hub_of())
     timer.join()
     assert {type(error) for error in found} == {ServerError}
-    assert service.paths.count("/token") <= 2 * CALLS  # each call has its two attempts; most of them wait for another's
+    assert service.paths.count("/token") <= 2 * CALLS  # each call has two attempts; most calls wait for another call
 
 
 def test_another_call_goes_on_when_the_one_that_fetches_is_cancelled(hub_of, service):

@@ -325,7 +325,7 @@ def test_an_invalid_chunk_size_is_a_protocol_error(size):
     ],
 )
 def test_a_timeout_of_the_socket_itself_names_its_phase(monkeypatch, timeouts, stream, words):
-    monkeypatch.setattr(WATCHDOG, "start", lambda timer: None)  # as when the watchdog's thread comes late
+    monkeypatch.setattr(WATCHDOG, "start", lambda timer: None)  # as if the watchdog's thread were late
     with FaultServer(Hold()) as server:
         client = HttpClient(ProviderConfig(name="acme", url=server.url))
         with pytest.raises(providerhub.ProviderTimeoutError, match=words):

@@ -1,4 +1,4 @@
-"""One form for each thing of a request, for wires that translate it."""
+"""One form for each part of a request, for wires that translate it."""
 
 import base64
 

@@ -237,7 +237,7 @@ ERRORS = {
     "function call of no known shape": (delta(function_call="f"), ProtocolError),
 }
 
-# Raw bytes that the two parsers could read differently, with the pieces that both must give.
+# Raw bytes that the two parsers could read differently, with the pieces that both must return.
 BEFORE, BEHIND = b'{"choices":[{"delta":{"content":"', b'"}}]}'
 RAW = {
     "plain": (BEFORE + b"x" + BEHIND, ["x"]),
@@ -296,7 +296,7 @@ def by_reader(payload, before=()):
 
 
 def read_one(reader, payload):
-    # The decoder of events hands on valid UTF-8 only.
+    # The decoder of events returns only valid UTF-8.
     payload = payload.decode(errors="replace").encode()
     piece = reader.fast(payload)
     return reader.parsed(payload) if piece is None else [piece]
@@ -347,7 +347,7 @@ def test_both_parsers_give_the_same_object(data, monkeypatch):
     for decode in (_json._scanned, msgspec.json.decode):
         monkeypatch.setattr(_json, "_decode", decode)
         found.append(outcome(lambda: repr(openai_chat.parse(data))))
-    monkeypatch.setattr(_json, "_decode", lambda data: None)  # the slow way alone
+    monkeypatch.setattr(_json, "_decode", lambda data: None)  # only the slow way
     assert found == [outcome(lambda: repr(openai_chat.parse(data)))] * 2
 
 

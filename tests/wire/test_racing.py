@@ -1,4 +1,4 @@
-"""One connect phase: the look-up of a name, its addresses, a proxy's tunnel and TLS share the connect timeout."""
+"""The look-up of a name, its addresses, a proxy's tunnel and TLS share one connect timeout."""
 
 import socket
 import subprocess
@@ -97,7 +97,7 @@ def test_a_short_phase_is_shared_by_all_addresses(server, monkeypatch):
 
     monkeypatch.setattr(_racing, "time", SimpleNamespace(monotonic=lambda: now))
     with unanswering_url() as silent, Late([]) as race:
-        # A quarter of a second each would be more than the phase has.
+        # A quarter of a second for each address would be longer than the phase.
         sock = race.run([*[_entry(silent)] * 30, _entry(server.url)], 1.0, _never)
     with sock:
         assert sock.getpeername() == ("127.0.0.1", _entry(server.url)[4][1])
@@ -136,7 +136,7 @@ def test_calls_for_the_same_host_share_a_look_up(silent_names):
     assert addresses_of("silent.test", 1, _later(), lambda: True) == []
     answered.set()
     assert addresses_of("silent.test", 1, _later(), _never)[0][4] == ("127.0.0.1", 1)
-    assert asked in (["silent.test"], ["silent.test"] * 2)  # the last may come after the first look-up has ended
+    assert asked in (["silent.test"], ["silent.test"] * 2)  # the last call may come after the end of the first look-up
     assert addresses_of("silent.test", 1, _later(), _never)[0][4] == ("127.0.0.1", 1)
 
 

@@ -1,4 +1,4 @@
-"""Framings and readers: no read, wherever it is cut, changes the meaning of an answer."""
+"""Framings and readers: the cuts between reads never change the meaning of an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Responses without a socket: any cut of the bytes gives the same answer, and what is not HTTP is refused."""
+"""Responses without a socket: any cut of the bytes gives the same answer, and bytes that are not HTTP are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decoder of server-sent events, against a short reader that sees the whole input at once."""
+"""The decoder of server-sent events, compared with a short reader that gets the whole input at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def clean(raw: bytes) -> bytes:
     return raw.decode("utf-8", "replace").encode()
 
 
-# The rules in one place, in the standard's order: that is its worth.
+# The rules of the standard in one place, in its order.
 def read_whole(raw: bytes, limits: Limits = Limits(), sentinel: bytes = b"[DONE]") -> Reading:  # noqa: C901, PLR0912
     """The rules, word for word, on the whole input; the yardstick of these tests."""
     events, data, event, last_id, retry = [], None, b"", "", None
@@ -125,7 +125,7 @@ TOKENS = (
     "\u2028".encode(), "\x85".encode(), "é".encode(), b"data: {}\n\n", b"data: 1\n\ndata: 2\n\n", b"data: a\r\n\r\n", b": hi\n\n",
     b"unheard of\n", b"data: {}\n\n" * 60, b"data: {}\r\n\r\n" * 60, b"data: " + b"x" * 1500 + b"\n\n",
 )  # fmt: skip
-# Whole events, some of which only look ordinary. The long ones reach the code for long input.
+# Whole events. Some of them only look ordinary. The long events reach the code for long input.
 ORDINARY = b"data: {}\n\n"
 EVENTS = (
     ORDINARY, b"data: x\r\n\r\n", b"data: x\r\r", b"data: \n\n", b"data: \r\n\r\n", b"data: [DONE]\n\n", b"data:[DONE]\r\n",
@@ -437,7 +437,7 @@ def test_the_default_limits_hold() -> None:
         ("event", b"data: " + b"x" * 65530 + b"\n"),
         ("stream", b"data: " + b"x" * 65528 + b"\n\n"),
     ):
-        # The whole stream has no larger limit than one line and one event.
+        # The limit of the whole stream is that of one line and one event.
         with pytest.raises(SSELimitError) as caught:
             feed_all(SSEDecoder(), itertools.repeat(piece, ((64 << 20) + 2 * len(piece)) // len(piece)))
         assert caught.value.limit in {limit, "stream"}

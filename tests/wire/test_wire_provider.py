@@ -1,4 +1,4 @@
-"""A provider that is a translation: what the toolkit does for it, with both transports, over real sockets."""
+"""A provider that only translates: the work of the toolkit, with both transports, over real sockets."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_an_answer_in_either_form(ask, stream, script):
     assert server.requests[0].header("authorization") == f"Bearer {CANARY}"
 
 
-# --- what a wire says of its requests -----------------------------------------------------------------------------------
+# --- the parts of a wire ------------------------------------------------------------------------------------------------
 
 
 def test_the_options_of_every_wire(ask):
@@ -181,7 +181,7 @@ def test_a_signature_covers_the_request_as_it_is_sent(ask):
     assert request.header("authorization") == "signed"
 
 
-# --- what comes before the request --------------------------------------------------------------------------------------
+# --- before the request -------------------------------------------------------------------------------------------------
 
 
 class WithToken(Acme):

@@ -1,4 +1,4 @@
-"""What the tests of this plugin share."""
+"""The fixtures of this plugin's tests."""
 
 import types
 

@@ -520,7 +520,7 @@ def test_a_broken_answer_is_continued_without_repeated_space():
         others = {"second": ProviderConfig(plugin="anthropic", url=server.url, api_key=CANARY, priority=-1)}
         with hub_at(server.url, others=others) as hub, hub.complete(MODEL, "?", stream=True, on_interrupt="continue") as stream:
             told = "".join(stream)
-    # The service refuses white space at the end of a partial answer, so it was held back, and is not written twice.
+    # The service refuses white space at the end of a partial answer. So the plugin held it back, and does not write it twice.
     assert server.requests[1].json()["messages"][-1] == {
         "role": "assistant",
         "content": [{"type": "text", "text": "Once upon a"}],
@@ -583,7 +583,7 @@ def test_the_service_lists_its_models():
     assert [model.supports_prefill for model in found] == [None, None, True, None]
     assert (server.requests[0].method, server.requests[0].target) == ("GET", "/v1/models?limit=1000")
     assert server.requests[0].header("x-api-key") == CANARY
-    assert server.requests[1].json()["max_tokens"] == 300_000  # as the list says
+    assert server.requests[1].json()["max_tokens"] == 300_000  # from the service's list
 
 
 def test_a_list_of_models_in_pages():

@@ -160,7 +160,7 @@ def test_a_turn_with_reasoning_and_a_call_goes_back(ask):
     assert body["messages"][1]["content"] == blocks
     result = {"toolUseId": "tooluse_1", "content": [{"text": "sunny"}]}
     assert body["messages"][2]["content"] == [{"toolResult": result}]
-    assert body["toolConfig"]["tools"][0]["toolSpec"]["name"] == "weather"  # the API wants tools beside calls
+    assert body["toolConfig"]["tools"][0]["toolSpec"]["name"] == "weather"  # the API requires tools beside calls
 
 
 @pytest.mark.parametrize("names", [("c1", "c2"), ("c1", "c1"), ("c1", "")])

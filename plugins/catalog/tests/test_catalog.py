@@ -1,4 +1,4 @@
-"""The catalogue: what it says of models, the tool that makes its snapshot, the command, and what it costs."""
+"""The catalogue: its values of models, the tool that makes its snapshot, the command, and its cost."""
 
 import json
 import os
@@ -282,7 +282,7 @@ def test_without_a_cache_folder_a_refresh_names_the_variable(monkeypatch):
     monkeypatch.setenv("PROVIDERHUB_CACHE_DIR", "relative")
     done = CliRunner().invoke(catalog, ["--refresh", "x"])
     assert (done.exit_code, "PROVIDERHUB_CACHE_DIR" in done.output) == (1, True)
-    assert snapshot().date  # and reads the packaged data
+    assert snapshot().date  # the catalogue reads the packaged data
 
 
 @pytest.mark.parametrize("text", ["", "something else", "# providerhub-catalog 1, from models.dev 2000-01-01\n[openai]\n"])

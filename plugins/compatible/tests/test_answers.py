@@ -1,4 +1,4 @@
-"""The answers of vendors where they differ from OpenAI's, and watsonx' token. The payloads are invented."""
+"""The answers of vendors that differ from OpenAI's, and the token of watsonx. The payloads are invented."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The command line with the vendors installed: those that are not configured share one line."""
+"""The command line with the vendors installed: vendors that are not configured share one line."""
 
 import json
 import os

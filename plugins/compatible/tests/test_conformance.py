@@ -1,8 +1,8 @@
 """The kit's checks for every vendor, none of them waived.
 
-Vendors that differ in data alone have the same code, so the checks of reading and of failures would repeat those of `groq`.
-These get the checks that the data can spoil: declaration, settings, key, models, and what is sent. A vendor with a class that
-writes another body gets all checks of what is sent as well. A class that does more gets every check.
+Vendors that differ only in data have the same code, so the checks of reading and of failures would repeat those of `groq`. Such
+vendors get the checks that the data can break: declaration, settings, key, models, and the request. A vendor whose class writes
+another body gets all checks of the request. A vendor with any other class gets every check.
 """
 
 import pytest

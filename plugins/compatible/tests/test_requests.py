@@ -1,4 +1,4 @@
-"""The requests that vendors get where they differ from OpenAI's, and the lists of their models."""
+"""The requests of vendors that differ from OpenAI's, and the lists of their models."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The table of vendors, and what is declared from it."""
+"""The table of vendors, and the declarations from it."""
 
 import subprocess
 import sys

@@ -20,7 +20,7 @@ from providerhub.testing import FaultServer, Gate, http_response, openai_complet
 
 pytestmark = [
     pytest.mark.unix,
-    pytest.mark.filterwarnings("ignore"),  # of distributed, its event loops and its processes
+    pytest.mark.filterwarnings("ignore"),  # warnings of distributed, its event loops and its processes
     pytest.mark.timeout(240),
 ]
 
@@ -31,7 +31,7 @@ DOWN = http_response(500, openai_error("down"))
 
 @pytest.fixture(scope="module", autouse=True)
 def _pickles_as_before():
-    """The import of distributed changes how this process pickles every exception, which other tests look at."""
+    """Restore the pickling of exceptions: the import of distributed changes it, and other tests check it."""
     before = dict(copyreg.dispatch_table)
     yield
     copyreg.dispatch_table.clear()

@@ -162,7 +162,7 @@ def test_a_file_of_another_service_is_a_lack_of_this_one():
     part = {"type": "file", "file": {"file_id": "file-1"}}
     with pytest.raises(CapabilityError, match=r"\['content'\]\[0\]: the Gemini API knows its own files only") as caught:
         sent([{"role": "user", "content": [part]}])
-    assert not caught.value.capability  # it takes files otherwise, so that no lack is remembered
+    assert not caught.value.capability  # the API accepts other files, so no lack is remembered
 
 
 def test_a_choice_in_a_form_that_the_api_has_not_is_refused():

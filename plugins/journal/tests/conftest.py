@@ -120,7 +120,7 @@ def postgresql(tmp_path_factory):
     found = str(places[-1]) if places else shutil.which("initdb")
     if found is None:
         pytest.skip("needs a PostgreSQL server: apt install postgresql")
-    user = {"user": "postgres"} if os.geteuid() == 0 else {}  # it refuses to run as root
+    user = {"user": "postgres"} if os.geteuid() == 0 else {}  # PostgreSQL refuses to run as root
     folder = Path(tempfile.mkdtemp(prefix="pg"))  # a short name: the path of a socket has a limit
     if user:
         shutil.chown(folder, "postgres")

@@ -1,4 +1,4 @@
-"""Measure what the journal costs a call in the caller's own thread: `python plugins/journal/tests/figures.py`."""
+"""Measure the cost of the journal for a call, in the caller's own thread: `python plugins/journal/tests/figures.py`."""
 
 import sys
 import tempfile

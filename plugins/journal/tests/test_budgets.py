@@ -1,4 +1,4 @@
-"""Budgets: nothing is sent that could be too much, and every reservation ends."""
+"""Budgets: no call is sent that could exceed a budget, and every reservation ends."""
 
 import asyncio
 import contextlib
@@ -216,7 +216,7 @@ def test_a_server_that_does_not_answer_is_an_outage(make, monkeypatch):
     pytest.importorskip("psycopg")
     monkeypatch.setattr(_database, "CONNECT", 2)  # the least that the driver takes
     monkeypatch.setattr(_gate, "RETRY", 600.0)
-    with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections, and says nothing
+    with socket.create_server(("127.0.0.1", 0)) as server:  # it accepts connections, and never answers
         hub = make(Seller(), where=f"postgresql+psycopg://u@127.0.0.1:{server.getsockname()[1]}/x")
         for _ in range(3):  # the second and the third do not wait again
             with pytest.raises(BudgetExceededError, match=r"cannot be asked \(ConnectionTimeout"):

@@ -1,4 +1,4 @@
-"""The ledger of budgets: never over, never stuck, also with many processes."""
+"""The ledger of budgets: with many processes too, no budget is exceeded, and no reservation stays."""
 
 import subprocess
 import sys
@@ -67,7 +67,7 @@ def test_of_several_budgets_all_are_reserved_or_none(ledger):
 def test_a_reservation_ends_by_itself_also_when_the_clock_was_set_back(ledger, later):
     assert ledger.reserve("l1", [a(60)], NOW, NOW + 60) is None
     assert ledger.reserve("l2", [a(60)], NOW + later, NOW + later + 60) is None
-    ledger.settle("l1", [a(60)], 10)  # it was late, and what it cost counts all the same
+    ledger.settle("l1", [a(60)], 10)  # the settlement was late, but the cost counts
     assert state(ledger) == {"a": (10, 60)}
 
 

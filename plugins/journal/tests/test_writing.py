@@ -1,4 +1,4 @@
-"""What is recorded of a call, and what happens when it cannot be."""
+"""The record of a call, and failures of the writing."""
 
 import contextlib
 import json

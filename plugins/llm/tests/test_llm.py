@@ -106,7 +106,7 @@ def test_listed_models_state_their_capabilities():
 
 def test_an_unsupported_request_is_refused_before_it_is_sent(ask):
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
-    # A pinned name is asked without a list of models first, so the plugin is the one to refuse.
+    # A call with a pinned name needs no list of models, so the plugin itself refuses the model.
     with pytest.raises(InvalidRequestError, match="does not support schemas"):
         ask("llm/echo", "x", response_format=form)
 
@@ -181,7 +181,7 @@ def test_the_error_for_a_missing_key_names_the_command(ask):
 def test_a_configured_key_replaces_the_keys_stored_by_llm(ask, caplog):
     config = ProviderConfig(api_key=Secret(CANARY))
     completion = ask("llm/echo-needs-key", "x", config=config)
-    assert told(completion)["key"] == CANARY  # the model repeats the key that it was given
+    assert told(completion)["key"] == CANARY  # the model repeats its key
     assert CANARY not in caplog.text
     assert CANARY not in str(completion.route)
     assert CANARY not in repr(config)

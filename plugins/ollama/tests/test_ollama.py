@@ -379,7 +379,7 @@ def test_a_prompt_above_num_ctx_is_refused_before_sending(hub_at, ask):
         with pytest.raises(ContextLengthError, match=r"num_ctx is 4,096"):
             ask(hub, long)
         assert not server.requests
-        assert ask(hub, "word " * 4000).text == "Hi"  # it may fit, so that the server decides
+        assert ask(hub, "word " * 4000).text == "Hi"  # the prompt may fit, so the server decides
         assert ask(hub, long, options={"ollama": {"truncate": True}}).text == "Hi"
 
 

@@ -1,6 +1,6 @@
-"""The asynchronous side fails as the synchronous one does, and leaves nothing behind.
+"""The asynchronous side fails like the synchronous side, and leaves nothing behind.
 
-The core's `tests/faults` tries all rows of the fault matrix through this plugin; here are the cases of asyncio alone.
+The core's `tests/faults` tries all rows of the fault matrix through this plugin. These tests are only for asyncio.
 """
 
 import asyncio
@@ -248,7 +248,7 @@ def test_a_connection_is_reused_in_its_own_loop_only(hub_at):
         for loops in (1, 2):
             asyncio.run(ask_twice(hub))
             assert server.connected == loops
-            # `asyncio.run` ends the loop, and with it the connections that it kept.
+            # `asyncio.run` ends the loop, and with it the kept connections.
             server.client_gone(loops - 1)
 
 

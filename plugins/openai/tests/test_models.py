@@ -1,4 +1,4 @@
-"""The lists of models of several services, each with fields of its own."""
+"""The lists of models of several services, each with its own fields."""
 
 import pytest
 

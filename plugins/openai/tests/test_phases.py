@@ -33,7 +33,7 @@ SHORT = 0.1
 
 
 def _events(*steps):
-    """Chunks as events, other steps as they are."""
+    """Chunks as events; other steps unchanged."""
     found = [step if not isinstance(step, dict) else sse(step, done=False)[0] for step in steps]
     return chunked([*found, *REST])
 

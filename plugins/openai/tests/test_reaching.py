@@ -1,4 +1,4 @@
-"""How both transports reach a service: address, headers, certificates and proxies."""
+"""The way of both transports to a service: address, headers, certificates and proxies."""
 
 import asyncio
 import socketserver

@@ -1,4 +1,4 @@
-"""The Responses API: what is sent, and how its answers are read, over real sockets and in both transports."""
+"""The Responses API: its requests and its answers, over real sockets and in both transports."""
 
 import json
 

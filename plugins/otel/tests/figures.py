@@ -1,4 +1,4 @@
-"""Measure what the plugin costs a call without an SDK: `python plugins/otel/tests/figures.py`."""
+"""Measure the cost of the plugin for a call without an SDK: `python plugins/otel/tests/figures.py`."""
 
 import sys
 import time

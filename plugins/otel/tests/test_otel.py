@@ -334,7 +334,7 @@ def collector(target):
         "--otlp-grpc-endpoint", f"127.0.0.1:{free_port()}", "--exporter", "otlp", "--otlp-exporter-protocol", "http",
         "--otlp-exporter-endpoint", target,
     ]  # fmt: skip
-    # The collector links to the library of this Python, which need not be where the system looks for libraries.
+    # The collector needs the library of this Python, which may be outside the system's folders of libraries.
     folders = [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")]
     environ = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(filter(None, folders))}
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, env=environ) as process:

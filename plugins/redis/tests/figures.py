@@ -1,4 +1,4 @@
-"""The cost of shared state: what a call pays while the server is healthy, and how soon a 429 stops other processes.
+"""The cost of shared state: for a call while the server is healthy; and the time until a 429 stops other processes.
 
 Run by hand: `python plugins/redis/tests/figures.py redis://127.0.0.1:6379/0`.
 """

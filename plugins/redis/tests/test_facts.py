@@ -1,4 +1,4 @@
-"""What providers state to one process reaches the others, through a real server."""
+"""The statements of providers to one process reach the others, through a real server."""
 
 import subprocess
 import sys
@@ -77,7 +77,7 @@ def test_a_process_that_comes_later_hears_what_holds(server, worker):
     refused(first, asked, STATED["rate limited"][0])
     late, provider, store = worker(server.url)
     fact = store.heard()
-    assert 50 < fact.seconds <= 66  # what is left of the pause, with its jitter
+    assert 50 < fact.seconds <= 66  # the rest of the pause, with its jitter
     with pytest.raises(ProviderHubError):
         late.complete("acme/m", "?", timeout=1.0)
     assert provider.asked == 0
@@ -137,7 +137,7 @@ def test_a_storm_of_refusals_is_one_message(server, worker, connect):
     for thread in threads:
         thread.join()
     listening.heard()
-    worker(server.url)[2].heard()  # everything that was told before has come by now
+    worker(server.url)[2].heard()  # all earlier facts have come by now
     assert listening.facts.qsize() <= 3
 
 
@@ -161,7 +161,7 @@ def test_a_killed_server_that_comes_back_learns_what_it_missed(server, worker, l
         pass
     late, provider, fresh = worker(server.url)
     missing = {"quota used up", "no tools"}
-    while missing:  # one that is sent in this moment comes twice
+    while missing:  # a fact that is sent at this moment comes twice
         missing.discard(fresh.heard().what)
     with pytest.raises(ProviderHubError):
         late.complete("acme/m", "?", timeout=1.0)

@@ -1,4 +1,4 @@
-"""The turns that a process takes ahead: few questions to the server, and the limits hold all the same."""
+"""The turns that a process takes in advance: few requests to the server, and the limits still hold."""
 
 import json
 import queue
@@ -129,5 +129,5 @@ def test_processes_keep_the_rate(processes):
     errors, spans = processes(rpm=60_000)
     assert (errors, len(spans)) == (0, 900)
     starts, each = [begun for begun, _ in spans], 60 / (MARGIN * 60_000)
-    # A start may be 50 ms early and 50 ms late; the machine may delay the one that came before by more.
+    # A start may be 50 ms early or late. The machine may delay the start before it by more.
     assert starts[-1] - starts[0] >= 899 * each - 0.15

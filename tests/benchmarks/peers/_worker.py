@@ -1,6 +1,6 @@
-"""One peer in a process of its own: takes a command a line from standard input, answers with a line of JSON.
+"""One peer in its own process: it reads one command per line from standard input, and answers with a line of JSON.
 
-`python _worker.py PEER URL`. Standard output is for answers alone: what a peer prints goes to standard error.
+`python _worker.py PEER URL`. Standard output is only for answers: the prints of a peer go to standard error.
 """
 
 from __future__ import annotations

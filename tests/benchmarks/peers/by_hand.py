@@ -1,4 +1,4 @@
-"""What one writes without a library of this kind: a session of requests and `json.loads`."""
+"""The code without such a library: a session of requests, and `json.loads`."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The figures as a drawing: for each peer, how many times requests by hand, on a logarithmic scale. No library is needed."""
+"""The figures as a drawing: the ratio of each peer to requests by hand, on a logarithmic scale. No library is needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PANELS: tuple[tuple[str, Callable[[Figures], float | None]], ...] = (
 SHORT = ("providerhub", "openai SDK", "llm", "litellm.completion")
 """The peers of the small drawing, which the README shows."""
 WIDTH, LABELS, ROW, HEAD, GAP = 560, 150, 20, 34, 18
-# Colours of middling lightness read on white and on black; text follows the page where it can.
+# Colours of medium lightness are readable on white and on black. The text has the colour of the page, if possible.
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #555 }
 .title { font-weight: 600 }
@@ -79,7 +79,7 @@ def _panel(title: str, ratios: Mapping[str, float], top: int) -> tuple[list[str]
         beside = x(ratio) + 5
         beside = one + 4 if beside < one < beside + 34 else beside  # the line does not cross the figure
         bar = f'class="bar{ours}" width="{max(1.0, x(ratio) - LABELS):.1f}" height="{ROW - 6}" rx="2"'
-        # From the left edge of the scale: the length says the order, the figure beside it the ratio.
+        # From the left edge of the scale: the length shows the order, and the figure beside it the ratio.
         parts += [
             f'<text x="{LABELS - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
             f'<rect {bar} x="{LABELS}" y="{y + 3}"/>',

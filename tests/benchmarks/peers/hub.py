@@ -9,7 +9,7 @@ _hubs = {}
 
 
 def prepare(url):
-    # The default hub takes its settings from the environment, as an application's would.
+    # The default hub takes its settings from the environment, as in an application.
     os.environ["LOCKCHAT_URL"] = url
     _hubs[url] = providerhub
 

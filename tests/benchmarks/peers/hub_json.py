@@ -1,4 +1,4 @@
-"""As `hub`, where the extra `fast` is not installed."""
+"""As `hub`, but without the extra `fast`."""
 
 import sys
 

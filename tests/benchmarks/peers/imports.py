@@ -1,4 +1,4 @@
-"""Where the time of a start goes: what the interpreter says of every import up to the end of the first call."""
+"""The times of a start: the interpreter's figure for every import up to the end of the first call."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def stream(url):
 
 def deployments(addresses):
     names = [f"m{number}" for number in range(len(addresses))]
-    # The SDK beneath would wait and try again; nothing here is to wait.
+    # The SDK of the router would wait and try again; here, no call may wait.
     models = [_deployment(name, url) for name, url in zip(names, addresses, strict=True)]
     for model in models:
         model["litellm_params"]["max_retries"] = 0

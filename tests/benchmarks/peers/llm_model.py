@@ -1,4 +1,4 @@
-"""The llm package, its model for servers that speak as OpenAI does."""
+"""The llm package, with its model for servers of the OpenAI shape."""
 
 from llm.default_plugins.openai_models import Chat
 

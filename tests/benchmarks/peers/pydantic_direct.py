@@ -1,4 +1,4 @@
-"""pydantic-ai, its direct requests to a model."""
+"""pydantic-ai, with direct requests to a model."""
 
 from pydantic_ai.direct import model_request_sync
 from pydantic_ai.messages import ModelRequest

@@ -1,9 +1,9 @@
-"""providerhub beside what one would pick instead: writes a table and a chart to `docs/benchmarks.md`.
+"""providerhub beside the alternatives: writes a table and a chart to `docs/benchmarks.md`.
 
-Run by `tox -e bench`, or by hand: `python run.py --cache FOLDER [--quick] [--write FOLDER]`. Every peer gets a virtual
-environment of its own in the cache, with its latest release, and runs as `_worker.py` with a driver of a few lines. One
-loopback server, in its own process, gives all of them the same bytes. The peers take turns within every round, so that what
-the machine does meanwhile falls on all alike. A peer that cannot be installed or measured is named with the reason.
+Run by `tox -e bench`, or by hand: `python run.py --cache FOLDER [--quick] [--write FOLDER]`. Every peer gets its own virtual
+environment in the cache, with its latest release, and runs as `_worker.py` with a driver of a few lines. One loopback server, in
+its own process, sends the same bytes to all peers. The peers take turns within every round, so that other work of the machine
+affects all of them equally. A peer that cannot be installed or measured is named with the reason.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class Bench:
                     figures.chunks[frame].append(used)
 
     def _fail_over(self, peer: Peer, worker: Worker) -> None:
-        with socket.socket() as held:  # bound and not listening: refused
+        with socket.socket() as held:  # bound and not listening, so it refuses connections
             held.bind(("127.0.0.1", 0))
             down = f"http://127.0.0.1:{held.getsockname()[1]}"
             for fault, address in (("refused", down), ("500", f"{self._url}/status=500")):

@@ -1,9 +1,9 @@
 """Write a pickle of every public value class and every error into this folder.
 
     python tests/unit/pickles/make.py          write the files that are missing
-    python tests/unit/pickles/make.py NAME     write this one again
+    python tests/unit/pickles/make.py NAME     write this file again
 
-A release must read the pickles of the releases before it, so a file is not written again because a class has got a new field.
+A release must read the pickles of earlier releases. So a new field of a class is no reason to write a file again.
 """
 
 import pickle

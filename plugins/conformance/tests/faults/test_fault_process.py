@@ -1,4 +1,4 @@
-"""The fault server in a process of its own."""
+"""The fault server in a separate process."""
 
 from __future__ import annotations
 

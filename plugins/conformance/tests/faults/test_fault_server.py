@@ -1,4 +1,4 @@
-"""The fault server, over real sockets and by hand: what a client sees, and what the server says that it saw."""
+"""The fault server, over real sockets: the view of a client, and the server's record of it."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_connection_is_kept_alive_and_each_request_has_its_script() -> None:
         assert [request.json() for request in server.requests] == [{"n": 0}, {"n": 1}, {"n": 2}]
         assert (server.connected, server.served, server.peak, server.open_connections) == (1, 3, 1, 1)
         session.close()
-        del answers  # each holds on to the pool, and with it to the connection
+        del answers  # each keeps the pool, and through it the connection
         assert server.client_gone() == "closed"
         server.wait_idle()
 

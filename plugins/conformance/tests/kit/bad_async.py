@@ -1,4 +1,4 @@
-"""Providers whose synchronous side is good and whose asynchronous side is bad, for checks that the two sides may fail apart."""
+"""Providers with a good synchronous and a bad asynchronous side, for checks that each side may fail separately."""
 
 from __future__ import annotations
 

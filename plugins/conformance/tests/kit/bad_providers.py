@@ -102,7 +102,7 @@ def inner(call: CallContext, timeout: Timeout | None = None, deadline: float | N
 
 # --- declaration ------------------------------------------------------------------------------------------------------
 
-# What these declare, or what importing them costs, is bad: see `conformance_light`.
+# The declaration of these providers, or the cost of their import, is bad; see `conformance_light`.
 for _check in ("entry-point-valid", "metadata-valid", "declared-light", "import-cheap", "no-unknown-hooks", "models-listed"):
     BAD[_check] = OpenAIChatProvider
 
@@ -196,7 +196,7 @@ class Crossed(OpenAIChatProvider):
             self.under_way += 1
         try:
             pieces = list(super().stream(request, call)) if not request.stream else super().stream(request, call)
-            # Others are under way: theirs is what is in the shared buffer.
+            # Other calls are running, and the shared buffer holds their text.
             yield from ["somebody else's"] if self.under_way > 1 else pieces
         finally:
             with self.lock:
@@ -317,7 +317,7 @@ class FakesStreaming(OpenAIChatProvider):
 @bad("pieces-join")
 class Strips(Altered):
     def changed(self, piece):
-        # A word keeps the blank before it, so that plain sentences come through.
+        # A word keeps the blank before it, so that plain sentences stay correct.
         yield piece.rstrip() or piece if isinstance(piece, str) else piece
 
 
@@ -671,7 +671,7 @@ class Reclassed(Altered):
     right: type[ProviderError]
 
     def told(self, error):
-        # An error inside a stream is told by other means.
+        # An error inside a stream is recognised in another way.
         if type(error) is self.right and error.status != 200:
             raise self.wrong(str(error), status=error.status)
         raise error

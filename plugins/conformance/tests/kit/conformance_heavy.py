@@ -1,4 +1,4 @@
-"""A module behind an entry point that imports what only its calls would need."""
+"""The module of an entry point. It imports a module that only its calls would need."""
 
 from __future__ import annotations
 

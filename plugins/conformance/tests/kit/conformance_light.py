@@ -1,4 +1,4 @@
-"""The declarations behind the entry points of the kit's own tests: one object for each provider, and nothing heavy."""
+"""The declarations of the entry points of the kit's own tests: one object for each provider, and no heavy import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A module behind an entry point that works at its import."""
+"""The module of an entry point that does work at its import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suites as plugins' authors write them; one of them is announced by an entry point."""
+"""Suites as plugin authors write them; an entry point announces one of them."""
 
 from __future__ import annotations
 

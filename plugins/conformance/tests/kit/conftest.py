@@ -1,4 +1,4 @@
-"""Providers for the kit to judge, installed as a distribution is: by a folder of metadata on the path."""
+"""Providers for the kit, installed like a distribution: by a folder of metadata on the path."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def site_packages(tmp_path_factory):
     modules = [file for file in sorted(HERE.glob("*.py")) if not file.name.startswith(("test_", "conftest"))]
     for file in modules:
         shutil.copy(file, site)
-    # What an installed distribution says of its files tells the kit which packages are its own.
+    # The kit recognises a distribution's own packages by its list of files.
     (folder / "RECORD").write_text("".join(f"{file.name},,\n" for file in modules), "utf-8")
     yield site
     for name in ("bad_providers", "bad_async"):

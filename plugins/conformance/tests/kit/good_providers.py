@@ -1,4 +1,4 @@
-"""Providers that keep every promise, each in another way."""
+"""Providers that keep every promise, each in a different way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each check catches the provider that is bad in its way, and no other check does."""
+"""Each check finds the provider that breaks its promise, and no other check does."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def _session(provider):
 
 
 def _failed(session, checks):
-    """Run checks in a session or on the provider that is named, and those that they require.
+    """Run checks, and the checks that they require, in a session or on the named provider.
 
     Returns:
-        The details of those that fail, by name. What is blocked must be blocked by one of them.
+        The details of the failed checks, by name. A blocked check must be blocked by one of them.
     """
     session = _session(session) if isinstance(session, str) else session
     for check in checks:

@@ -60,7 +60,7 @@ def test_failures_are_explained_and_count_in_a_badge_for_shields(tmp_path):
     assert badge == {
         "schemaVersion": 1,
         "label": "providerhub conformance",
-        "message": f"{total - 2}/{total}",  # a check of the counts needs the one that fails
+        "message": f"{total - 2}/{total}",  # a check of the counts requires the failed check
         "color": "e05d44",
     }
 

@@ -1,4 +1,4 @@
-"""Providers that keep every promise pass, and what does not apply to them is said to be so."""
+"""Providers that keep every promise pass, and other checks are reported as not applicable."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_no_wire_is_named_as_what_keeps_a_check_from_applying(report):
 def test_the_kit_leaves_neither_threads_nor_descriptors_nor_settings_behind(monkeypatch, report):
     monkeypatch.setenv("CONFORMANCE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    report("TestOpenAI")  # what is made once and kept, such as the watchdog, is there now
+    report("TestOpenAI")  # objects that are made once, such as the watchdog, exist now
     gc.collect()
     threads, environment = {thread.name for thread in threading.enumerate()}, dict(os.environ)
     descriptors = _descriptors()

@@ -1,4 +1,4 @@
-"""The class that authors derive from: what it refuses, how it waives, and what pytest makes of it."""
+"""The base class of suites: its refusals, its waivers, and its outcomes in pytest."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _results(suite):
 
 
 def _result(suite, name):
-    """The result of one check, without the time of all others."""
+    """The result of one check, without running all others."""
     return Session(suite.subject(), suite.waive).result(name)
 
 
@@ -75,7 +75,7 @@ def test_a_waived_check_that_fails_is_waived_and_those_that_require_it_are_tried
     waived = _result(suite, "unicode-intact")
     assert waived.outcome == "waived"
     assert waived.detail.startswith("the service is American (")
-    # Its text is not ASCII either: without a waiver of its own, it fails.
+    # The text of this check is not ASCII either: without its own waiver, the check fails.
     assert _result(suite, "every-byte-split").outcome == "failed"
 
 

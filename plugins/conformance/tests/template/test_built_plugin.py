@@ -1,4 +1,4 @@
-"""What the template promises, done: in a fresh virtual environment the project builds, installs, passes its tests and the kit."""
+"""The promises of the template: in a fresh virtual environment, the project installs, and passes its tests and the kit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLUGINS = {"openai": "acme", "sse": "Beta_AI", "ndjson": "gamma", "custom": "del
 
 
 def _run(*command, cwd):
-    # What the tests' own environment says of paths and coverage is not the fresh one's.
+    # Variables for paths and coverage of the tests' environment do not apply in the fresh environment.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COVERAGE", "COV_"))}
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, encoding="utf-8", timeout=540, check=False
@@ -31,7 +31,7 @@ class Fresh:
         self.path = path
         venv.create(path / "venv", with_pip=True)
         self.bin = path / "venv" / ("Scripts" if sys.platform == "win32" else "bin")
-        # No isolation: what builds is in this environment, and need not be fetched for each wheel.
+        # No isolation: the build backends are in this environment, so that no wheel must fetch them.
         self.wheels = path / "wheels"
         self.build(CHECKOUT)
         self.build(CHECKOUT / "plugins" / "conformance")
@@ -63,7 +63,7 @@ def test_builds_installs_and_passes(fresh, tmp_path, wire):
     fresh("pip", "install", "--quiet", "--no-deps", wheel, cwd=folder)
     fresh("pip", "check", cwd=folder)
 
-    # Without the checks that take half of the time: the command below plays them too.
+    # Without the checks that take half of the time: the command below runs them too.
     tests = fresh("pytest", "-q", "-p", "no:cacheprovider", "-k", "not test_every_ and not sides_agree", cwd=folder)
     assert " passed" in tests
     assert "xfailed" not in tests

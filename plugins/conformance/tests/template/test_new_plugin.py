@@ -1,4 +1,4 @@
-"""`providerhub new-plugin`: what it writes, and what it refuses."""
+"""`providerhub new-plugin`: the written files, and the refused arguments."""
 
 from __future__ import annotations
 
