@@ -692,3 +692,35 @@ def test_an_unconfigured_provider_that_may_have_the_model_is_named_first(site):
     assert capital == "no provider has the model 'GOOD-model'; did you mean 'good-model'?"
     assert "may have it: lister" in unlike
     assert "Known models" not in unlike  # the models of other vendors would hide the fix
+
+
+NEEDS_KEY = """
+from providerhub import ProviderInfo, Setting, hookimpl
+
+def url(values):
+    print("resolved {name}")
+    return "http://127.0.0.1:9"
+
+def models(config):
+    return ["{name}-model"]
+
+@hookimpl
+def providerhub_provider():
+    settings = (Setting("url", default=url), Setting("api_key", env="{variable}", required=True, secret=True))
+    factory, discover = "plug_{name}_heavy:create", "plug_{name}:models"
+    return ProviderInfo(name="{name}", settings=settings, factory=factory, discover=discover)
+"""
+
+
+def test_a_call_by_a_bare_name_resolves_no_provider_that_surely_has_no_list(site):
+    for name in ("one", "other"):
+        site.plugin(name, NEEDS_KEY.format(name=name, variable=f"{name.upper()}_TEST_KEY"))
+    ask = """
+        from providerhub import Hub
+
+        with Hub() as hub:
+            print(hub.complete("other-model", "Hi").text)
+        """
+    keys = {"PROVIDERHUB_CACHE_DIR": str(site.path / "cache"), "OTHER_TEST_KEY": "k"}
+    assert set(site.run(ask, **keys).splitlines()) == {"resolved other", "other says: Hi"}
+    assert set(site.run(ask, **keys, ONE_TEST_KEY="k").splitlines()) == {"resolved one", "resolved other", "other says: Hi"}
