@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from urllib.parse import urlsplit
 
-from providerhub._settings.address import is_loopback, proxy_flaws, url_flaw
+from providerhub._settings.address import flaws, is_loopback
 from providerhub._values import ProviderConfig
 from providerhub._values.errors import ConfigurationError
 
@@ -30,8 +30,6 @@ def checked_bundle(config: ProviderConfig) -> bool | str:
 
 def checked_certificate(config: ProviderConfig) -> tuple[str, str] | None:
     """Return the files of the client's certificate and its key; `None` without a client certificate."""
-    if config.client_key and not config.client_cert:
-        raise _flaw(config, "client_key is set without client_cert; set both")
     if not config.client_cert:
         return None
     files = {"client_cert": config.client_cert, "client_key": config.client_key or config.client_cert}
@@ -47,8 +45,6 @@ def checked_certificate(config: ProviderConfig) -> tuple[str, str] | None:
 
 
 def checked_proxies(config: ProviderConfig) -> dict[str, str]:
-    for name, flaw in proxy_flaws(config.proxies):
-        raise _flaw(config, f"proxies.{name} {flaw}")
     for name, proxy in config.proxies.items():
         kind, mark, _ = proxy.lower().partition("://")
         if mark and kind not in {"http", "https"}:
@@ -60,8 +56,8 @@ def checked_proxies(config: ProviderConfig) -> dict[str, str]:
 def checked_url(config: ProviderConfig) -> str:
     if not config.url:
         raise _flaw(config, "there is no url; set it")
-    if flaw := url_flaw(config.url):
-        raise _flaw(config, f"url {flaw}")
+    for setting, flaw in flaws(config):
+        raise _flaw(config, f"{setting} {flaw}")
     parts = urlsplit(config.url)
     if parts.scheme not in {"http", "https"}:
         raise _flaw(config, f"url must begin with https:// or http://, not {parts.scheme}:")
