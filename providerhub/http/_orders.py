@@ -17,7 +17,6 @@ from providerhub._values.errors import (
     InvalidRequestError,
     PluginError,
     ProviderConnectionError,
-    ProviderError,
     ProviderTimeoutError,
 )
 from providerhub._values.provider import CallContext
@@ -131,11 +130,9 @@ def worked(order: Blocking, call: CallContext) -> Any:
     future = _started(order)
     forget = call.on_cancel(future.cancel)
     try:
-        return future.result(call.remaining())
-    except (TimeoutError, CancelledError) as error:
-        if future.done() and not future.cancelled():  # the work itself raised the error
-            raise
-        raise _unfinished(call) from error
+        with suppress(TimeoutError, CancelledError):
+            future.result(call.remaining())
+        return _result(future, call)
     finally:
         forget()
 
@@ -149,15 +146,16 @@ async def aworked(order: Blocking, call: CallContext) -> Any:
     try:
         waiting = asyncio.wrap_future(future)
         await asyncio.wait([waiting], timeout=call.remaining())
-        if waiting.cancelled() or not waiting.done():
-            raise _unfinished(call)
-        return waiting.result()
+        return _result(waiting, call)
     finally:
         forget()
         future.cancel()
 
 
-def _unfinished(call: CallContext) -> ProviderError:
+def _result(work: Any, call: CallContext) -> Any:
+    """Return the result of work, or raise its error; raise another one if the work has not ended."""
+    if work.done() and not work.cancelled():
+        return work.result()
     if call.cancelled:
-        return ProviderConnectionError("the call was cancelled", retryable=False)
-    return ProviderTimeoutError("the call's total timeout expired while the provider fetched credentials")
+        raise ProviderConnectionError("the call was cancelled", retryable=False)
+    raise ProviderTimeoutError("the call's total timeout expired while the provider fetched credentials")
