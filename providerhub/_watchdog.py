@@ -7,14 +7,13 @@ reads all deadlines again. So a later deadline, a new timer and a stopped one ne
 from __future__ import annotations
 
 import math
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 
 from providerhub._log import log as _log
-from providerhub._threads import refuse_at_end
+from providerhub._threads import refuse_at_end, renewed_at_fork
 
 _LONGEST_WAIT = 3600.0
 """Seconds. The platform limits how long a wait may be."""
@@ -53,11 +52,10 @@ class Watchdog:
     """
 
     def __init__(self) -> None:
-        self._reset()
-        if hasattr(os, "register_at_fork"):  # absent on Windows
-            os.register_at_fork(after_in_child=self._reset)
+        self._at_fork_reinit()
+        renewed_at_fork(self)
 
-    def _reset(self) -> None:
+    def _at_fork_reinit(self) -> None:
         # Code enters the lock, not the condition: Ctrl-C while entering a `Condition` may leave it locked for ever.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
