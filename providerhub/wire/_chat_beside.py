@@ -110,7 +110,7 @@ _LARGE = 2**53
 
 
 def usage_of(said: Mapping[str, Any]) -> Usage:
-    """Read the counts of an answer. Reasoning that the service counts beside `completion_tokens` is added to `output_tokens`."""
+    """Read the counts of an answer. Reasoning and cached tokens that the service counts separately are added to their side."""
     others = flat(said)
     counts: dict[str, Any] = {}
     for place, value in others.items():
@@ -121,6 +121,9 @@ def usage_of(said: Mapping[str, Any]) -> Usage:
     # Vercel's total also leaves out Gemini's reasoning. An estimated count of reasoning may be a little above the whole output.
     if thought and ((total and total == counts.get("input_tokens", 0) + written + thought) or thought > 2 * written > 0):
         counts["output_tokens"] = written + thought
+    cached = counts.get("cached_tokens", 0) + counts.get("cache_write_tokens", 0)  # Portkey counts Claude's beside the input
+    if cached and total == counts.get("input_tokens", 0) + written + cached:
+        counts["input_tokens"] = counts.get("input_tokens", 0) + cached
     for place, units in _COSTS.items():
         if place in others and _is_cost(others[place]):
             counts.setdefault("cost", others[place] / units)

@@ -370,6 +370,11 @@ COUNTS = {
         {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14, "reasoning_tokens": 6},
         {"reasoning_tokens": 6, "stated_total": 14},
     ),
+    "portkey, claude": (
+        {"prompt_tokens": 2, "completion_tokens": 5, "total_tokens": 14, "prompt_tokens_details": {"cached_tokens": 4},
+         "cache_read_input_tokens": 4, "cache_creation_input_tokens": 3},
+        {"cached_tokens": 4, "cache_write_tokens": 3, "stated_total": 14},
+    ),
 }  # fmt: skip
 
 
@@ -382,7 +387,7 @@ def test_counts_have_one_meaning_at_every_vendor(said, counts):
         ):
             others = answer.usage.others
             assert answer.usage == Usage(9, 5, **counts, others=others)
-            assert others["prompt_tokens"] == 9
+            assert others["prompt_tokens"] == said["prompt_tokens"]
             assert not any(isinstance(value, dict) for value in others.values())
     assert COUNTS["openai"][0]["completion_tokens_details"]["accepted_prediction_tokens"] == 6
 
