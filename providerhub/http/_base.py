@@ -55,6 +55,9 @@ _SAFE = "/%:@!$&'()*+,;=~?[]"
 """The characters of a path and a query that stay unchanged (RFC 3986), in addition to letters, digits and `-._`."""
 
 _MAX_ADDRESSES = 1000
+# Shorter keys are placeholders, such as "x" for a server that needs none. Without their letters, no message could be read, and
+# the gaps would show the key.
+_SHORTEST = 4
 """The number of prepared addresses that a client keeps."""
 
 
@@ -331,7 +334,7 @@ class Client:
         for secret in (self._key, *own, *options, *(text for text in fetched if isinstance(text, str))):
             with contextlib.suppress(ConfigurationError):  # an unreadable secret was not sent
                 text = secret.reveal().strip() if isinstance(secret, Secret) else str(secret or "")
-                if text:
+                if len(text) >= _SHORTEST:
                     yield text
 
     def _showable(self, error: BaseException | None) -> BaseException | None:

@@ -55,6 +55,11 @@ def test_the_line_break_at_the_end_of_a_key_is_dropped():
     assert client.redact(f"Bearer {CANARY}") == "Bearer ***"
 
 
+def test_a_placeholder_for_a_key_leaves_messages_readable():
+    client = HttpClient(ProviderConfig(url="https://acme.example", api_key="abc"))
+    assert client.redact("abc: the model cabcd is unknown") == "abc: the model cabcd is unknown"
+
+
 @pytest.mark.parametrize("key", [f"{CANARY}\nX-Other: 1", "ключ-canary"])
 def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key):
     with pytest.raises(ConfigurationError, match="acme") as caught:
