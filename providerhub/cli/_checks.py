@@ -23,7 +23,7 @@ from providerhub._settings.resolving import variable
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey, KeyringKey
 from providerhub._settings.settings import apply_environment, settings_path
 from providerhub.cli import _screen as screen
-from providerhub.cli._app import extensions
+from providerhub.cli._app import COMMANDS, extensions
 from providerhub.cli._distributions import Finding
 from providerhub.cli._imports import Import
 from providerhub.cli._settings import declared_only, environment_problems, is_optional, problems
@@ -169,12 +169,20 @@ def models(settings: Settings, providers: Sequence[InstanceView]) -> Iterator[Fi
 
 
 def commands() -> Iterator[Finding]:
-    """Report the commands of several distributions, of which none can be used."""
+    """Report the commands of other distributions that cannot be used."""
     for extension in extensions().values():
+        both = " and ".join(extension.distributions)
         if len(extension.distributions) > 1:
-            both = " and ".join(extension.distributions)
             text = f"the command {extension.name!r} is offered by {both}, so it cannot be used"
             yield Finding("error", extension.name, text, f"uninstall one of {both}")
+        elif extension.name in COMMANDS:
+            text = f"the command {extension.name!r} of {both} is never called, since the core has a command of this name"
+            yield Finding("warning", extension.name, text, f"report it to the author of {both}")
+        else:
+            try:
+                extension.command()
+            except providerhub.PluginError as error:
+                yield Finding("error", extension.name, str(error), f"reinstall or uninstall {both}")
 
 
 _WAY = "check its url and the network in between (proxy, firewall)"

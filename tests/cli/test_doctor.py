@@ -116,6 +116,14 @@ def test_a_command_that_two_distributions_offer_is_a_failure(site):
     assert finding["text"] == "the command 'extra' is offered by one and two, so it cannot be used"
 
 
+def test_commands_that_cannot_be_used_are_named(site):
+    site.distribution("one", "[providerhub.commands]\nask = absent:command\nextra = absent:command\n")
+    report = site.doctor()
+    said = "the command 'ask' of one is never called, since the core has a command of this name"
+    assert _only(report, "ask", "warning")["text"] == said
+    assert "importing absent:command raised ModuleNotFoundError" in _only(report, "extra", "error")["text"]
+
+
 def test_no_ready_provider_is_a_failure(site):
     finding = _only(site.doctor(PROVIDERHUB_PLUGINS="lockchat"), "providers", "error")
     assert "no call can work" in finding["text"]
