@@ -49,7 +49,7 @@ class Hub(CallMaker):
         settings: Defaults, aliases and configured providers. Missing values come from the environment. Default:
             `Settings.load()`, which also reads the settings file.
         providers: Provider objects, each as a pair `(info, provider)`, as for `register`.
-        observers: Objects whose methods marked with `@hookimpl` are called like those of a plugin in group
+        observers: Objects whose methods marked with `@hookimpl` are called like the hooks of a plugin in group
             `providerhub.hooks`: `providerhub_call_started`, `providerhub_attempt_started`, `providerhub_chunk`,
             `providerhub_attempt_finished`, `providerhub_call_finished`.
         rankers: Callables `(request, candidates)` that return the candidates in the order to try, like the hook

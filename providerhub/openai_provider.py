@@ -107,7 +107,7 @@ class OpenAIChatProvider(WireProvider):
             The vectors.
 
         Raises:
-            CapabilityError: The path for embeddings is unknown, because `path` does not end with that of chat completions.
+            CapabilityError: The path for embeddings is unknown, because `path` does not end with the path of chat completions.
             ProtocolError: The answer is not a list of vectors.
         """
         start, suffix, end = self.path.rpartition("/chat/completions")

@@ -83,7 +83,7 @@ class WireProvider(Wire):
             call: The call, for notes.
 
         Returns:
-            The HTTP request. Or a generator that yields other `HttpRequest`s first, such as one that fetches a token, gets their
+            The HTTP request. Or a generator that yields other `HttpRequest`s first, for example to fetch a token, gets their
             `HttpAnswer`s, and returns the request at its end. It may yield `Blocking` for work that has to run in a thread. A
             failure is raised at the `yield`. If it leaves `build`, the next provider is asked.
 
@@ -417,7 +417,7 @@ class WireProvider(Wire):
                     turn = partial(steps.send, self.http.fetch(extended(_request(order, self), extras), call))
             except Exception as error:  # the generator may know what to do
                 turn = partial(steps.throw, error)
-            except BaseException:  # the call ends, and others may wait for what the generator does
+            except BaseException:  # the call ends, and others may wait for the generator
                 steps.close()
                 raise
 

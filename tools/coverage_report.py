@@ -2,8 +2,8 @@
 
     python tools/coverage_report.py [--gate]
 
-`--gate` also requires that every branch of the core is covered, from `_values/` up to `_hub.py`, and of `wire_provider.py`. It
-does not require that of the rest of the toolkit for plugin authors, of the command line and of the fakes.
+`--gate` also requires that every branch of the core, from `_values/` up to `_hub.py`, and of `wire_provider.py` is covered. The
+gate excludes the rest of the toolkit for plugin authors, the command line and the fakes.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def main() -> int:
     if not wanted:
         sys.exit(f"{OURS} is not installed: run this with the Python of a tox environment")
     print("lowest:", ", ".join(wanted))
-    # The newest pytest may require a newer pluggy than the core. As pytest is named here, pip takes one that fits.
+    # The newest pytest may require a newer pluggy than the core. Because pytest is named here, pip installs a pytest that fits.
     for arguments in (["install", "--no-compile", *wanted, "pytest"], ["check"]):
         subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True)
     return 0

@@ -4,7 +4,7 @@
 
 Each argument is one command line, without a shell. A line begins as soon as a processor is free, in the order given, so put
 long ones first. The output of a command is printed whole, when the command ends; with `--quiet` only if it fails. All
-commands run, also after a failure: a finding of one must not hide those of the others.
+commands run, also after a failure: a finding of one command must not hide the findings of the others.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(line: str, *, quiet: bool) -> tuple[str, int]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run all lines, and name those that failed.
+    """Run all lines, and name the failed lines.
 
     Returns:
         The process's exit code: 1 if a line failed.

@@ -48,7 +48,7 @@ class Assembly:
         self._tools: dict[int, _Call] = {}
         self._media: list[Media] = []
         self.beside: dict[str, Any] | None = None
-        """The rare fields of the completion; `None` until one of them comes."""
+        """The rare fields of the completion; `None` until the first of them comes."""
         self.usage: Usage | None = None
         self.finish: Finish | None = None
         self.content = False

@@ -48,7 +48,7 @@ def executor_of(text: str, concurrency: int) -> Executor:
 
 
 def processes(text: str, concurrency: int) -> Executor:
-    """Open processes of this machine, such as `"processes:4"`; without a number, one for each of the calls at once."""
+    """Open processes of this machine, such as `"processes:4"`; without a number, as many as calls at once."""
     count = text.partition(":")[2]
     if count and not (count.isdecimal() and int(count)):
         raise ConfigurationError(f"executor {text!r}: the number of processes must be 1 or more, as in 'processes:4'")

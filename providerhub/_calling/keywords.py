@@ -179,7 +179,7 @@ KEYWORDS: Mapping[str, Keyword] = {name: hint.__metadata__[0] for name, hint in 
 
 
 def documented(function: Function) -> Function:
-    """Put the keywords' descriptions in the place of `**knobs` in a docstring, so that `help()` shows each; errors get hints."""
+    """Replace `**knobs` in a docstring by the keywords' descriptions, for `help()`; and add hints to errors of wrong keywords."""
     before, mark, behind = (function.__doc__ or "").partition("**knobs: Each keyword")
     if mark:  # Python may run without docstrings
         indent = before[before.rindex("\n") + 1 :]

@@ -134,7 +134,7 @@ def may_pass(error: Exception) -> bool:
 
 
 def stated_wait(error: Exception) -> float:
-    """The shortest wait that a refusing provider named, in seconds; 0 if one of them named none."""
+    """The shortest wait that a refusing provider named, in seconds; 0 if one provider named no wait."""
     return min(getattr(cause, "retry_after", None) or 0.0 for cause in causes(error))
 
 

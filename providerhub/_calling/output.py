@@ -68,7 +68,7 @@ class Output:
         self.form = {"type": "json_schema", "json_schema": told}
 
     def read(self, answer: Completion) -> Any:
-        """Read a whole answer; `None` for one that was cut, is a refusal or calls tools. Raises `InvalidOutputError`."""
+        """Read a whole answer; `None` if it was cut, is a refusal or calls tools. Raises `InvalidOutputError`."""
         if answer.finish_reason in _UNFINISHED or answer.refusal or answer.tool_calls:
             return None
         try:

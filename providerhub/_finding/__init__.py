@@ -1,1 +1,1 @@
-"""Plugins and models: what is installed, what is configured, and which candidates a request has."""
+"""Plugins and models: the installed and configured plugins, and the candidates of a request."""

@@ -132,7 +132,7 @@ _known: dict[str, tuple[object, Sequence[EntryPoint]]] = {}
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Make permanent objects, such as those of an import, without garbage collection, which would only take time."""
+    """Make permanent objects, for example in an import, without garbage collection, which would only take time."""
     is_collecting = gc.isenabled()
     gc.disable()
     try:
@@ -158,7 +158,7 @@ def flaw_of(reference: str) -> str:
     Only the packages around the module are imported, because the module may be slow to import. Its source is searched for the
     name of the object.
     """
-    import re  # slow to import, as the next one; only lists of plugins need it
+    import re  # slow to import; only lists of plugins need it
     from importlib.util import find_spec
 
     module, _, attribute = (part.strip() for part in reference.partition(":"))

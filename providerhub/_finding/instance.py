@@ -226,7 +226,7 @@ class Instance:
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
-        """The models that the plugin and the user name, and those that the service has listed.
+        """The models from the plugin, from the user, and from the service's list.
 
         The user's values take precedence over the list, and the list over the plugin.
         """
@@ -302,7 +302,7 @@ class Instance:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether a missing setting has a value that cannot be used, such as one in quotation marks."""
+        """Whether a missing setting has an unusable value, such as a value in quotation marks."""
         return bool(flaws_in(self.config, self.missing))
 
     def provider(self, loop: object | None = None) -> Provider:

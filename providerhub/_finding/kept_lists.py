@@ -98,7 +98,7 @@ def _salt(folder: str) -> bytes:
 
 
 def _replace(path: str, content: bytes) -> None:
-    """Write a file that only this user can read. Readers see the old content or the new one."""
+    """Write a file that only this user can read. Readers see the old or the new content."""
     temporary = f"{path}.{os.urandom(8).hex()}"
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -117,7 +117,7 @@ class ModelList:
         return None if task is None or task.ended else task
 
     def asking(self, now: float, *, again: bool = False) -> Task:
-        """The task that asks the service. Callers at the same time get the same one; `again` asks a service before it is due."""
+        """The task that asks the service. Concurrent callers get the same task; `again` asks a service before it is due."""
         with self._lock:
             task = self._running()
             if task is None and self.task is not None and not again and self._again_at > now:

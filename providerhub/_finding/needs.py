@@ -52,7 +52,7 @@ class Needs(NamedTuple):
 
 
 def uses(request: Request, options: Mapping[str, Any], capability: str) -> bool:
-    """Whether a request with these options of the provider uses a capability. The names are those of `CapabilityError`."""
+    """Whether a request with these options of the provider uses a capability. The names are as in `CapabilityError`."""
     form = request.response_format.get("type") if request.response_format else None
     if capability in {"json_schema", "json_object"}:
         return form == capability

@@ -111,7 +111,7 @@ def with_near(registry: Registry, error: errors.ProviderHubError) -> errors.Prov
 
 
 def _unconfigured(registry: Registry, owner: str) -> str:
-    """The providers with unknown models because of a missing setting: those of the model's owner, or else all."""
+    """The providers with unknown models because of a missing setting: the providers of the model's owner, or else all."""
     may = [i for i in registry.shared() if i.missing and i.info.discover and not i.declared and _may_own(i, owner)]
     may.sort(key=lambda i: (len(i.missing), f"providerhub-{i.name}" != i.distribution))  # the usual account of a vendor first
     may = [instance for instance in may if instance.is_wrong] or may

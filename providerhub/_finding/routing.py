@@ -161,7 +161,7 @@ class Router:
     def hold(self, model: ModelSpec, needs: Needs, *, now: float) -> float | None:
         """The seconds for which every candidate is paused: a refused key, a used-up quota, or a rate limit.
 
-        It is `None` when a candidate may be tried now, or when there is none.
+        `None` if a candidate may be tried now, or if there is no candidate.
         """
         if self._health.all_healthy:
             return None

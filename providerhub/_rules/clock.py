@@ -1,4 +1,4 @@
-"""The clock of a hub: the system's, or one that a test passes."""
+"""The clock of a hub: the system's clock, or a clock that a test passes."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Unavailable(NamedTuple):
 
     @property
     def is_breaker(self) -> bool:
-        """Whether the reason is a breaker. Without another candidate, the one that closes soonest is tried all the same."""
+        """Whether the reason is a breaker. Without another candidate, the breaker that closes first is tried."""
         return self.reason in {"breaker open", "probe under way"}
 
     @property

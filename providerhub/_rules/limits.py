@@ -43,7 +43,7 @@ WIDE_OPEN = 64  # the number of calls without verdict from which the slow start 
 class Limits(NamedTuple):
     """The limits of one provider instance or of one model; `None` for no limit."""
 
-    concurrency: int | None = None  # the most calls under way at once; 1 or more
+    concurrency: int | None = None  # the most running calls; 1 or more
     rpm: float | None = None  # the most calls that start in a minute; a positive number
     tpm: float | None = None  # the most tokens in a minute, input and output; a positive number
     # `"elsewhere"` asks the next candidate while a limit is reached, `"wait"` waits for a turn. `None`, the default: the

@@ -36,7 +36,7 @@ class Disposition(NamedTuple):
     larger: bool = False  # whether only a candidate with a larger context window may answer
     counts: str = ""  # the breaker that counts the failure: `"model"`, `"instance"`, or `""` for none
     pause: str = ""  # the scope that pauses afterwards: `"model"`, `"instance"`, or `""` for none
-    again: bool = False  # whether the same provider is asked once more before the next one
+    again: bool = False  # whether the same provider is asked once more before the next provider
 
 
 # Class of failure → its rule. The nearest class in the error's hierarchy counts.

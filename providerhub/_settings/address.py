@@ -86,7 +86,7 @@ def url_flaw(url: str) -> str:
     if is_quoted(url):
         return QUOTED
     if "#" in url:
-        return "holds a #, and the part behind it would not be sent; remove that part"
+        return "holds a #, and the part after it would not be sent; remove that part"
     if not url.isprintable() or " " in url:
         return "holds a blank or a control character; remove it, or write %20 for a blank in a path"
     return _flaw_of_parts(url)
@@ -114,7 +114,7 @@ def _flaw_of_proxy(address: str) -> str:
     scheme, mark, _ = address.partition("://")
     if mark and not is_quoted(address) and scheme.lower() not in _PROXIES:
         return f"has an unknown scheme{_near(scheme, _PROXIES)}"
-    return url_flaw(address if mark else f"http://{address}")  # an address without a scheme is that of an HTTP proxy
+    return url_flaw(address if mark else f"http://{address}")  # an address without a scheme names an HTTP proxy
 
 
 def _near(name: str, known: tuple[str, ...]) -> str:
@@ -138,7 +138,7 @@ def circle_of(aliases: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
     return ()
 
 
-# The variables that name certificates; the first one that is set counts.
+# The variables that name certificates; the first variable that is set counts.
 _BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
 
 

@@ -72,7 +72,7 @@ class _Scanner:
         return self._found
 
     def _take(self) -> str:
-        """Return the lexeme, and go on to the next one, which is empty at the end of the text."""
+        """Return the lexeme, and go on to the next lexeme, which is empty at the end of the text."""
         token = self._now
         self._now, self._line = next(self._lexemes, ("", self._line))
         return token
@@ -144,7 +144,7 @@ def _bare(key: str) -> str:
 
 
 SIZE_LIMIT = 1024 * 1024  # bytes; a longer file is not read
-# The keys of a table that stands for an API key. Such a table has exactly one of them.
+# The keys of a table that stands for an API key. Such a table has exactly one of these keys.
 _SOURCES = ("env", "file", "command", "keyring")
 
 
@@ -188,7 +188,7 @@ def read(path: str, *, optional: bool = False) -> SettingsFile:
 
 
 class _UnreadableError(Exception):
-    """The file cannot be read; the arguments are those of `Problem`."""
+    """The file cannot be read. The arguments are as for `Problem`."""
 
 
 def _text(path: str, *, optional: bool) -> tuple[str, int]:

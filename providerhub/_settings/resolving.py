@@ -40,7 +40,7 @@ def variables_of(plugins: Mapping[str, ProviderInfo], environ: Mapping[str, str]
 
 
 def variable(setting: Setting, instance: str, plugin: str) -> str:
-    """Return the name of the environment variable of a setting; of several variables, the one that is set."""
+    """Return the name of the environment variable of a setting; of several variables, the variable that is set."""
     names = _variables(setting, instance, plugin)
     return next((name for name in names if os.environ.get(name)), names[0])
 

@@ -261,7 +261,7 @@ _USUAL_FOLDERS = {"config": ".config", "data": ".local/share", "cache": ".cache"
 def user_folder(kind: str) -> str:
     """The user's folder for `"config"`, `"data"` or `"cache"` of this project. Without a home directory, it is relative."""
     if sys.platform == "linux" and not os.environ.keys() & {f"XDG_{kind.upper()}_HOME", "ANDROID_ROOT"}:
-        # The XDG Base Directory Specification, as platformdirs reads it, whose import takes longer than that of the settings.
+        # The XDG Base Directory Specification, read like platformdirs. Its import would take longer than the settings' import.
         return os.path.join(os.path.expanduser("~"), _USUAL_FOLDERS[kind], "providerhub")
     import platformdirs
 
@@ -277,7 +277,7 @@ def _may_exist(path: str) -> bool:
 
 
 def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Collection[str]) -> tuple[_Settings, str]:
-    """Replace values of the settings by those of environment variables, except the fields in `given`.
+    """Replace values of the settings by values of environment variables, except the fields in `given`.
 
     The result has `block`, `autoload` and `trust_env` filled in. The text is an error message; empty without a mistake.
     """

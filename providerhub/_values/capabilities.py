@@ -132,7 +132,7 @@ class ModelInfo(Value):
         price_out_audio: The price of a million output tokens that are audio; zero or more.
         price_reasoning: The price of a million tokens of reasoning; `None`, the default: `price_out`.
         price_tiers: The prices of long prompts: mappings with `"above"`, a number of input tokens, and the prices of longer
-            requests. The keys are those of the prices above; a missing price stays the same.
+            requests. The keys are the names of the prices above; a missing price stays the same.
     """
 
     name: str = attrs.field(validator=checks.TEXT)
@@ -191,7 +191,7 @@ class Setting(Value):
 
     Args:
         name: `"url"` and `"api_key"` are fields of `ProviderConfig`; every other setting is a key of its `options`.
-        env: The environment variable of the setting, for the default instance. With several variables, the first one with a value
+        env: The environment variable of the setting, for the default instance. Of several variables, the first with a value
             counts.
         required: Whether the provider needs a value; without a value it is not configured. Default false.
         required_unless: The name of another setting, such as `"url"`. The value is required while the other setting has its

@@ -130,7 +130,7 @@ def _header_value(text: object) -> bool:
 
 
 def shape(value: object) -> str:
-    """Return the type of a value, and the types of a mapping's items, without the values: one of them may be a key."""
+    """Return the type of a value, and the types of a mapping's items, without the values: a value may be a key."""
     if not isinstance(value, Mapping):
         return type(value).__name__
     return f"{{{', '.join(f'{name!r}: {type(item).__name__}' for name, item in value.items())}}}"

@@ -50,7 +50,7 @@ class Usage(Value):
 
     @property
     def total_tokens(self) -> int | None:
-        """The sum from the service, or else of `input_tokens` and `output_tokens`; `None` when one of them is unknown."""
+        """The sum from the service, or else of `input_tokens` and `output_tokens`; `None` when either is unknown."""
         if self.stated_total is not None:
             return self.stated_total
         if self.input_tokens is None or self.output_tokens is None:

@@ -142,7 +142,7 @@ def identity(line: Line) -> Any:
     try:
         values = json.loads(line.raw) if line.row is None else line.row
         return values.get("id") or None
-    except (ValueError, AttributeError, RecursionError):  # `job` says what is wrong
+    except (ValueError, AttributeError, RecursionError):  # `job` names the mistake
         return None
 
 

@@ -1,4 +1,4 @@
-"""The installed distributions: those with broken metadata, and those installed twice."""
+"""The installed distributions: broken metadata, and distributions that are installed twice."""
 
 from __future__ import annotations
 

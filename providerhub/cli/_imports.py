@@ -70,7 +70,7 @@ def _imported(modules: Sequence[str], timeout: float) -> list[Import]:
         command = [sys.executable, "-P", "-c", _CODE, str(timeout), *modules]
         limit = timeout * len(modules) + _GRACE
         try:
-            status = subprocess.run(  # noqa: S603 -- the modules are those that every hub would import
+            status = subprocess.run(  # noqa: S603 -- every hub would import these modules
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, timeout=limit, check=False
             ).returncode
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""`providerhub plugins`, `models` and `route`: what is installed, and the plan of a call."""
+"""`providerhub plugins`, `models` and `route`: the installed plugins, their models, and the plan of a call."""
 
 from __future__ import annotations
 

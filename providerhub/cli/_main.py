@@ -23,7 +23,7 @@ def main() -> None:
     # Imports make tens of thousands of objects that stay. Repeated collections of these would only slow the start.
     gc.set_threshold(_GARBAGE)
     _open_closed()
-    os.environ.setdefault("PROVIDERHUB_PROGRAM", "providerhub")  # for hook plugins, also those in the processes of a batch
+    os.environ.setdefault("PROVIDERHUB_PROGRAM", "providerhub")  # for hook plugins, also in the processes of a batch
     if any(find_spec(name) is None for name in NEEDED):
         sys.stderr.write('providerhub\'s command line needs: pip install "providerhub[cli]"\n')
         raise SystemExit(1)

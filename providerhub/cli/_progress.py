@@ -31,7 +31,7 @@ class Bar(Progress):
         self._told = self.get_time()
 
     def step(self, failed: int, spent: str) -> None:
-        """Count a result, and show how many lines have failed so far, and what the answers have cost."""
+        """Count a result, and show the number of failed lines and the cost of the answers so far."""
         self.update(self._task, advance=1, failed=f"{failed} failed" if failed else "", spent=spent)
         if self.disable and self.get_time() - self._told >= EVERY:
             self._told = self.get_time()

@@ -241,7 +241,7 @@ def as_click(error: Exception, *, debug: bool, as_json: bool = False) -> click.C
     if as_json:
         data({"error": error_record(error)})
     if debug:
-        import traceback  # slow to import, as the next one
+        import traceback  # slow to import
 
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     return error if isinstance(error, click.ClickException) else click.ClickException(_reported(error))

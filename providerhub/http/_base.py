@@ -62,7 +62,7 @@ _SHORTEST = 4
 
 
 class Address(NamedTuple):
-    """The address of a request as it is sent. `is_own`: its origin is that of the configured url, so it may get the key."""
+    """The address of a request as it is sent. `is_own`: it has the origin of the configured url, and may get the key."""
 
     url: str
     origin: str

@@ -99,7 +99,7 @@ class HttpClient(Client):
         return self.send(HttpRequest(path, payload, stream=stream, headers=headers or {}), call)
 
     def get(self, path: str, call: CallContext) -> Answer:
-        """Send a GET request, such as one for the list of models, and wait for the headers of the answer; otherwise as `send`.
+        """Send a GET request, for example for the list of models, and wait for the headers of the answer; otherwise as `send`.
 
         Args:
             path: Appended to the configured url.

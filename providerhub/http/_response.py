@@ -110,7 +110,7 @@ class Response:
         self.ended = True
 
     def _take_head(self, data: bytes) -> None:
-        """Read the head, and drop any interim ones in front of it (RFC 9110, section 15.2)."""
+        """Read the head, and drop any interim heads before it (RFC 9110, section 15.2)."""
         while True:
             end = _END_OF_HEAD.search(data)
             if not data.startswith(b"HTTP/"[: len(data)]) or (end is None and len(data) > MAX_HEAD):

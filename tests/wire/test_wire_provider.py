@@ -579,7 +579,7 @@ def test_a_packed_answer_that_is_cut_is_told_in_plain_words(ask):
 
 
 class Careless(Acme):
-    """Reads each value as what the protocol says, without a look at its type."""
+    """Reads each value as the type in the protocol, without a check."""
 
     def reading(self, request, call, headers):
         class Own(JsonReading):

@@ -157,7 +157,7 @@ Each target is a ratio to *{base}*, except the memory:
 
 {targets}
 
-A call takes longer when the first deployment is down and another deployment answers. The target is that of {ours}:
+A call takes longer when the first deployment is down and another deployment answers. The target is for {ours}:
 
 {failovers}
 

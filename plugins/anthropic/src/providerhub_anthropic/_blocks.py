@@ -26,7 +26,7 @@ class Block:
 
     Args:
         raw: The block as it began.
-        start: The length of the answer's text in front of the block.
+        start: The length of the answer's text before the block.
 
     Attributes:
         kind: Its type.

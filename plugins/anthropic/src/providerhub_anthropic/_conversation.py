@@ -92,7 +92,7 @@ class _Writer:
         if role == "assistant":
             self.release(where)
         elif self._held:
-            self._note("a system message stands behind the user's next message, where the API takes it")
+            self._note("a system message stands after the user's next message, where the API takes it")
         self.turns.append(("assistant" if role == "assistant" else "user", _marked(self._blocks(message, where), message)))
 
     def _note(self, text: str) -> None:

@@ -1,6 +1,6 @@
 """The declared models of Claude.
 
-The figures are those of Anthropic's model pages and prices, November 2026; prices are in US dollars for a million tokens.
+The figures are from Anthropic's model pages and prices, November 2026. Prices are in US dollars for a million tokens.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def providerhub_provider() -> ProviderInfo:
                 required_unless="url",
                 default=_region,
                 convert=_checked,
-                help="The region, such as us-east-1. Default: that of the profile in AWS's configuration file",
+                help="The region, such as us-east-1. Default: the region of the profile in AWS's configuration file",
             ),
             Setting("profile", env=("AWS_PROFILE", "AWS_DEFAULT_PROFILE"), help="The profile that holds the credentials"),
             Setting(

@@ -1,4 +1,4 @@
-"""The provider object for Claude at Amazon Bedrock. Requests and answers are those of the Messages API.
+"""The provider object for Claude at Amazon Bedrock. Requests and answers have the form of the Messages API.
 
 Reference: "Claude on Amazon Bedrock" in Anthropic's documentation; Amazon Bedrock API reference, "InvokeModel", "CountTokens",
 "ListFoundationModels" and "ListInferenceProfiles".

@@ -85,7 +85,7 @@ class Anthropic(WireProvider):
         return HttpRequest(f"{self.prefix}/messages", sent.body, stream=request.stream, headers=sent.headers)
 
     def written(self, request: Request, call: CallContext) -> Asked:
-        """Write the JSON object of a request, and note what it leaves out.
+        """Write the JSON object of a request, and note the parts that it leaves out.
 
         Args:
             request: The request, in the OpenAI chat shape.

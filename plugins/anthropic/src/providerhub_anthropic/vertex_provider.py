@@ -1,4 +1,4 @@
-"""The provider object for Claude at Vertex AI. Requests and answers are those of the Messages API.
+"""The provider object for Claude at Vertex AI. Requests and answers have the form of the Messages API.
 
 Reference: "Claude on Vertex AI" in Anthropic's documentation.
 """

@@ -1,7 +1,7 @@
 """Reads answers of the Converse API, whole or as an event stream, as pieces. It does no I/O.
 
-Reference: Amazon Bedrock API reference, "Converse", "ConverseStream" and "TokenUsage": `inputTokens` count neither the tokens
-that were read from the cache nor those that were written to it.
+Reference: Amazon Bedrock API reference, "Converse", "ConverseStream" and "TokenUsage": `inputTokens` do not include the tokens
+that were read from the cache or written to it.
 """
 
 from __future__ import annotations

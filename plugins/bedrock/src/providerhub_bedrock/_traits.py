@@ -32,7 +32,7 @@ def described(name: str, stated: Mapping[str, bool | None] | None = None) -> Mod
     """Describe a model.
 
     Args:
-        name: Its name: that of a foundation model, of an inference profile, or a prefix.
+        name: Its name: of a foundation model or of an inference profile, or a prefix.
         stated: The capabilities that the service states.
     """
     tools = True if _TOOLS.search(name) else False if _NO_TOOLS.search(name) else None

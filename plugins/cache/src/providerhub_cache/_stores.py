@@ -28,7 +28,7 @@ class Store(Protocol):
     """Keeps bytes by name. Every method may be called from any thread, and may raise."""
 
     def get(self, key: str) -> bytes | None:
-        """The value of a key; `None` without one, or when it is too old."""
+        """The value of a key; `None` if there is no value, or if it is too old."""
 
     def set(self, key: str, value: bytes) -> None:
         """Keep a value under a key."""

@@ -1,6 +1,6 @@
 """Prices by the package genai-prices, whose data is newer than the snapshot and knows the time of a price.
 
-Its import takes 0.2 s, so the prices that a process has looked up are kept for the next one, as long as the package is the same.
+Its import takes 0.2 s, so the prices that a process has looked up are kept for the next process, until the package changes.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python -m providerhub_catalog.build SOURCE [DATE [OUTPUT]]
 
-DATE is the date of the data; that of today by default. OUTPUT is the packaged file by default.
+DATE is the date of the data, by default today. OUTPUT is the packaged file by default.
 Source of the fields: the README of models.dev, https://github.com/anomalyco/models.dev.
 """
 

@@ -28,8 +28,8 @@ def body(request: Request, messages: Sequence[Mapping[str, Any]], choice: Any) -
 
     Args:
         request: The request. Its `options` override other fields; an option that is `None` removes its field.
-        messages: Its conversation in the OpenAI chat shape, with the turns of this service in place.
-        choice: Its choice of a tool, in that shape.
+        messages: The conversation in the OpenAI chat shape. Turns of this service have replaced their messages.
+        choice: The choice of a tool, in the OpenAI shape.
 
     Raises:
         InvalidRequestError: A part of the request is not valid.

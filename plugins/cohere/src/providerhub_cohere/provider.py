@@ -86,7 +86,7 @@ class Cohere(OpenAIChatProvider):
             The request of each page.
 
         Returns:
-            The models that chat, with what the service states of them, then those that make embeddings.
+            First the models that chat, with the values from the service; then the models of embeddings.
         """
         request = HttpRequest("/v1/models", method="GET", query={"page_size": "1000"})
         entries = yield from request.pages("models", "next_page_token", "page_token")

@@ -65,7 +65,7 @@ def model_of(vendor: Vendor, entry: Mapping[str, Any]) -> ModelInfo | None:
         entry: The entry of the list.
 
     Returns:
-        The model; `None` for one that neither answers a chat nor makes embeddings, or has no name.
+        The model; `None` if it neither answers a chat nor makes embeddings, or has no name.
     """
     name = str(entry.get(vendor.id) or "").strip()
     entry = {**entry, "properties": _properties(entry), **_of_hosts(entry)}

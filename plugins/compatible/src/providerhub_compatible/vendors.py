@@ -50,7 +50,7 @@ class Vendor:
         **fields: Values of the attributes.
 
     Attributes:
-        path: The path of a chat, behind the address.
+        path: The path of a chat, after the address.
         models: The reference of its list of models, relative to the address (RFC 3986, section 5); `None` for no list.
         entries: The field of the list that holds the entries.
         id: The field of an entry that holds the model's name.

@@ -41,7 +41,7 @@ class Candidate:
     """One candidate.
 
     Attributes:
-        name: The service's identifier of the answer, for those of its calls.
+        name: The service's identifier of the answer, for the identifiers of its calls.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Candidate:
         self._beside: dict[str, Any] = {}
 
     def take(self, candidate: Mapping[str, Any], say: Say) -> None:
-        """Read the candidate, or what a chunk of the stream has of it.
+        """Read the candidate, or the part of it in a chunk of the stream.
 
         Args:
             candidate: The object.

@@ -92,7 +92,7 @@ class GeminiReading(JsonReading):
             name: The event's name, which the API does not use.
 
         Returns:
-            The pieces of the object. Those in front of a failure come first.
+            The pieces of the object. The pieces before a failure come first.
         """
         del name
         found: list[Any] = []

@@ -14,7 +14,7 @@ _NAMES = {"uri", "title", "text", "startIndex", "endIndex"}
 
 
 def citations(grounding: Mapping[str, Any], quoted: Mapping[str, Any], text: str) -> Iterator[Citation]:
-    """Give the sources of an answer: those that a span of the text rests on, then the others.
+    """Give the sources of an answer: first the sources of a span of the text, then the others.
 
     Args:
         grounding: The field `groundingMetadata`.

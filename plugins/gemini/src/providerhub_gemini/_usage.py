@@ -20,7 +20,7 @@ _FIELDS = {
 
 
 def usage_of(counts: Mapping[str, Any]) -> Usage | None:
-    """Read the counts. In `others`, those of a modality have its name behind a dot.
+    """Read the counts. In `others`, the counts of a modality end with a dot and its name.
 
     Args:
         counts: The object `usageMetadata`.

@@ -89,7 +89,7 @@ class GeminiWire(Wire):
         )
 
     def listing(self, models: Sequence[str]) -> bytes | None:
-        """See `Wire.listing`: that of Google AI Studio, and that of Vertex AI."""
+        """See `Wire.listing`. The list has the form of Google AI Studio or of Vertex AI."""
         methods = ["generateContent", "countTokens"]
         listed = [{"name": f"models/{name}", "inputTokenLimit": 1000, "supportedGenerationMethods": methods} for name in models]
         garden = [{"name": f"publishers/google/models/{name}"} for name in models]

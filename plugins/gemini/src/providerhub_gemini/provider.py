@@ -146,7 +146,7 @@ class Gemini(WireProvider):
             The request of each page.
 
         Returns:
-            The models that answer a chat, then those that make embeddings, with the window that the service states.
+            The models that answer a chat, then the models of embeddings, with the window that the service states.
         """
         entries = yield from self._listed("/models", "models")
         found: list[ModelInfo | str] = []
@@ -246,7 +246,7 @@ class Vertex(Gemini):
             The request of each page.
 
         Returns:
-            Google's models that answer a chat, then those that make embeddings.
+            Google's models that answer a chat, then the models of embeddings.
         """
         entries = yield from self._listed("/publishers/google/models", "publisherModels")
         names = [entry["name"].rpartition("/")[2] for entry in entries]

@@ -51,9 +51,7 @@ def providerhub_provider() -> ProviderInfo:
                 convert=_location,
                 help="'global', 'us', 'eu' or a region such as 'europe-west4'",
             ),
-            Setting(
-                "url", env="GOOGLE_VERTEX_BASE_URL", default=_url, help="The service's address. Default: that of the location"
-            ),
+            Setting("url", env="GOOGLE_VERTEX_BASE_URL", default=_url, help="Address of the service. Default: from the location"),
             Setting("credentials", help="Path of a file with credentials. Default: the application default credentials"),
             Setting("api_key", secret=True, help="A key of the express mode, in place of a project and credentials"),
             Setting("api_version", convert=version, help=f"The version in the address, such as v1. Default: {VERSION}"),

@@ -1,4 +1,4 @@
-"""The command `providerhub logs`: what the journal holds."""
+"""The command `providerhub logs`: the content of the journal."""
 
 from __future__ import annotations
 

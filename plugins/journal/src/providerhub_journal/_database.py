@@ -108,7 +108,7 @@ def is_missing(url: str) -> bool:
 
 
 class Watched:
-    """Tells whether an SQLite file is still the one that was opened: SQLite writes into a removed file without an error.
+    """Tells whether an SQLite file is still the opened file: SQLite writes into a removed file without an error.
 
     Args:
         url: The SQLAlchemy address of the open database.
@@ -132,7 +132,7 @@ class Watched:
 
 
 def connect(url: str, *, busy: float = BUSY) -> sa.Engine:
-    """Open the database, and create what is missing: the folder and the file of SQLite, for the user alone, and the tables.
+    """Open the database. Create missing tables and, for SQLite, the folder and the file, which only the user may read.
 
     Raises:
         NewerError: The database has tables of a later version.
@@ -171,7 +171,7 @@ def _engine(url: str, busy: float) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def _tune(connection: object, _record: object) -> None:
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-            with contextlib.suppress(Exception):  # a read-only file, or one that another process switches at this moment
+            with contextlib.suppress(Exception):  # a read-only file, or another process just switches the mode
                 connection.execute(f"PRAGMA {pragma}")  # type: ignore[attr-defined]
 
     return engine

@@ -19,7 +19,7 @@ def insert(url: str, rows: Sequence[Row]) -> bool:
 
     Args:
         url: The SQLAlchemy address of the database.
-        rows: As those of `_insert.insert`.
+        rows: The rows, as for `_insert.insert`.
 
     Returns:
         Whether they are written. Nothing is where the address names no usual file with the tables of this version, and after an

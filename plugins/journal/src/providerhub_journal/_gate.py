@@ -51,7 +51,7 @@ class Gate(Worker[Ended]):
 
     Args:
         budgets: The budgets of the settings.
-        url: The SQLAlchemy address of the journal's database, or that of the shared store.
+        url: The SQLAlchemy address of the journal's database, or the address of the shared store.
         namespace: The namespace in the shared store; empty for the database.
     """
 
@@ -109,7 +109,7 @@ class Gate(Worker[Ended]):
         self._add(Ended(token))
 
     def close(self) -> None:
-        """Settle what has ended, and close the connections."""
+        """Settle the ended attempts, and close the connections."""
         super().close()
         if self._ledger is not None:
             self._ledger.close()

@@ -26,7 +26,7 @@ def insert(engine: sa.Engine, rows: Sequence[Row], lost: int = 0) -> list[Except
 
     Args:
         engine: The database.
-        rows: The rows of calls, each with those of its attempts under `"tries"`.
+        rows: The rows of calls, each with the rows of its attempts under `"tries"`.
         lost: The number of calls that were not written before, which is added to the count in the database.
 
     Returns:

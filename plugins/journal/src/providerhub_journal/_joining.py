@@ -18,7 +18,7 @@ COMMAND_LINE = "providerhub"  # calls of this program are recorded by default
 
 
 class Journal:
-    """Records each finished call of a hub. The writer is imported at the end of the first one, so that no answer waits for it.
+    """Records each finished call of a hub. The writer is imported at the end of the first call, so that no answer waits for it.
 
     Args:
         config: The settings of the journal; `None`, the default, for the defaults.

@@ -66,7 +66,7 @@ def calls(engine: sa.Engine, wanted: Filter, most: int | None = None) -> Iterato
 
 
 def call(engine: sa.Engine, name: str) -> tuple[list[Row], list[Row]]:
-    """The calls whose identifier begins or ends with a text (`"last"`: the latest call), and the attempts of the first one.
+    """The calls whose identifier begins or ends with a text (`"last"`: the latest call), and the attempts of the first call.
 
     Returns:
         At most two calls, the latest first; and the attempts in the order of their numbers.
@@ -98,8 +98,8 @@ def sums(engine: sa.Engine, wanted: Filter, by: Sequence[str]) -> list[Row]:
 
     Args:
         engine: The database.
-        wanted: Which calls.
-        by: Names of `BY`, or other texts, each of which is a key of the metadata.
+        wanted: The filter of the calls.
+        by: Names of `BY`. Any other text is a key of the metadata.
 
     Returns:
         One mapping for each combination of values. `costs` has the sum of each currency; `unknown` is the number of answered

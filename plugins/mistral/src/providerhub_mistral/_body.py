@@ -21,7 +21,7 @@ _PLAIN = frozenset({"role", "content"})
 
 
 def fitted(messages: Sequence[Message]) -> list[Message]:
-    """Return a conversation without what Mistral does not take, still in the OpenAI chat shape.
+    """Remove the parts of a conversation that Mistral does not accept. The result has the OpenAI chat shape.
 
     Args:
         messages: The conversation.

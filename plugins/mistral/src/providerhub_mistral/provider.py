@@ -95,7 +95,7 @@ class Mistral(OpenAIChatProvider):
             entry: The entry.
 
         Returns:
-            The model; `None` for one that neither answers a chat nor makes embeddings.
+            The model; `None` if it neither answers a chat nor makes embeddings.
         """
         stated = entry.get("capabilities")
         able = stated if isinstance(stated, Mapping) else {}

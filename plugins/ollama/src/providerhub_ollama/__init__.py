@@ -3,7 +3,7 @@
 from providerhub import ProviderConnectionError, ProviderInfo, Setting, hookimpl
 
 URL = "http://127.0.0.1:11434"
-"""The default address: that of a server on this machine."""
+"""The default address: a server on this machine."""
 
 _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- it is what is replaced
 """Hosts on which a server listens → the host to which a client connects."""
@@ -15,7 +15,7 @@ def address(host: str) -> str:
     """Return the address of a server in each form that Ollama knows.
 
     Args:
-        host: A host, a port behind a colon, both, or an address with its scheme. Without a scheme, the port is 11434 by default.
+        host: A host, a colon and a port, both, or an address with its scheme. Without a scheme, the port is 11434 by default.
 
     Raises:
         ValueError: The address is for another API of the same server.

@@ -107,7 +107,7 @@ class Ollama(WireProvider):
             The request of the list, and one for each model.
 
         Returns:
-            The models that answer a chat, then those that make embeddings, with the capabilities and the context length that
+            The models that answer a chat, then the models of embeddings, with the capabilities and the context length that
             the server states.
 
         Raises:

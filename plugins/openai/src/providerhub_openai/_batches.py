@@ -1,6 +1,6 @@
 """Batches of OpenAI and Azure: a file of requests, answered within a day at half the price.
 
-Reference: "Batch API" in the documentation of OpenAI, and "Azure OpenAI batch" in that of Microsoft.
+Reference: "Batch API" in the documentation of OpenAI, and "Azure OpenAI batch" in Microsoft's documentation.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ class ResponsesReading(JsonReading):
             yield from self._details(data["response"])
 
     def whole(self, data: dict[str, Any]) -> Pieces:
-        """Read an answer that is one object, or what is new in the one that ends a stream; see `JsonReading.whole`.
+        """Read an answer that is one object, or the new parts of the answer that ends a stream; see `JsonReading.whole`.
 
         Args:
             data: The answer.

@@ -39,7 +39,7 @@ def written(request: Request) -> tuple[dict[str, Any], list[str]]:
 
     Args:
         request: The request. Its options override other fields; an option that is `None` removes its field. The options `tools`
-            and `input` come behind the tools and the conversation; the fields of `reasoning` and `text` are merged.
+            and `input` come after the tools and the conversation; the fields of `reasoning` and `text` are merged.
 
     Returns:
         The JSON object, and notes about changes, for the caller.

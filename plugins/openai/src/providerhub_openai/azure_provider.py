@@ -49,7 +49,7 @@ _EARLY = 300
 
 
 class Azure(OpenAI):
-    """A provider for the deployments of a resource at Azure. The name of a model is that of its deployment.
+    """A provider for the deployments of a resource at Azure. The name of a model is the name of its deployment.
 
     Args:
         config: The instance's configuration.

@@ -78,7 +78,7 @@ def openai_model(name: str, api: str = "chat", *, served: str | None = None) -> 
         served: The name of its deployment; `None`, the default, for `name`.
 
     Returns:
-        The model; `None` for one that neither answers a conversation nor makes embeddings.
+        The model; `None` if it neither answers a conversation nor makes embeddings.
     """
     if name.startswith("text-embedding-"):
         return ModelInfo(served or name, supports_embeddings=True, context_window=8_192)

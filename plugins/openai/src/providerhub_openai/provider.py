@@ -52,7 +52,7 @@ class OpenAI(Batches, OpenAIChatProvider):
     Attributes:
         at_openai: Whether the service is OpenAI's own, which refuses fields that it does not know.
         responses: The path of the Responses API.
-        resources: The path in front of files and batches.
+        resources: The path before files and batches.
     """
 
     def __init__(self, config: ProviderConfig) -> None:
@@ -216,7 +216,7 @@ def prefix(config: ProviderConfig) -> str:
 def headers(config: ProviderConfig) -> dict[str, str]:
     """Return the headers that name the organization and the project to bill, and the key as Azure wants it.
 
-    An address with `api-version` is one of Azure, or of a gateway in front of it.
+    An address with `api-version` belongs to Azure, or to a gateway before Azure.
 
     Args:
         config: The instance's configuration.

@@ -52,7 +52,7 @@ class Found(NamedTuple):
 
 
 class Supply:
-    """Units of one limit that are already counted. `left` of them may be used until `until`; then those of `later`."""
+    """Units of one limit that are already counted. `left` of them may be used until `until`; then the units of `later`."""
 
     __slots__ = ("base", "later", "left", "low", "second", "since", "until")
 
@@ -86,7 +86,7 @@ class Supply:
         return used / max(now - since, SHORTEST) * seconds
 
     def add(self, units: float, until: float, second: float) -> None:
-        """Take units in."""
+        """Add units to the stock."""
         self.base = self.left + units
         self.low = units / 2
         if self.left:

@@ -22,7 +22,7 @@ _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class ScriptOver(Exception):  # noqa: N818 -- a signal, not an error
-    """Ends a script: the client has gone, the server is closing, or a step was the last one."""
+    """Ends a script: the client has gone, the server is closing, or the last step has ended."""
 
 
 class Latch:
@@ -57,7 +57,7 @@ class RecordedRequest:
     """A request as the client sent it.
 
     Attributes:
-        method: The HTTP method; `""` when the first line is not that of an HTTP request.
+        method: The HTTP method; `""` when the first line does not belong to an HTTP request.
         target: The target as sent, with its query.
         headers: The names, as sent, and the values of the headers, in order.
         body: The body, with its chunks joined.

@@ -318,7 +318,7 @@ class FaultServer:
     # The methods for connections: `connection.Host`.
 
     def latch(self, name: str) -> Latch:
-        """Find or make the latch behind a gate.
+        """Find or make the latch of a gate.
 
         Args:
             name: The name of the gate.

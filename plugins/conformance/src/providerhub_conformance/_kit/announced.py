@@ -1,4 +1,4 @@
-"""The suite for an installed provider: the one that its distribution announces, or a suite for one run."""
+"""The suite for an installed provider: its distribution announces the suite, or it is made for one run."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def counts_include_all(bench: Bench) -> None:
     promise="The same thing has the same name in the answer of every provider, and an answer can be stored.",
 )
 def details_named(bench: Bench) -> None:
-    """The details of an answer are JSON, and those with a common name have its type."""
+    """The details of an answer are JSON, and a detail with a common name has the type of this name."""
     client = bench.client(bench.service(bench.answering()))
     for way in bench.ways(client):
         details = way().details

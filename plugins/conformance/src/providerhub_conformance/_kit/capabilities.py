@@ -218,7 +218,7 @@ def _sent_or_refused(bench: Bench, what: str, is_sent: Callable[[Asked], bool], 
     GROUP,
     requires=("claimed-tools",),
     fix="Send tool_choice in the service's shape, or raise CapabilityError before sending.",
-    promise="A tool that the caller demands is called, and one that the caller forbids is not.",
+    promise="A tool that the caller demands is called, and a tool that the caller forbids is not.",
 )
 def tool_choice_sent(bench: Bench) -> None:
     """When tools are declared, each choice of a tool reaches the service, or is refused before any I/O."""

@@ -1,4 +1,4 @@
-"""A check: its meaning, the fix of a failure and the promise behind it; and the table of all checks."""
+"""A check: its meaning, the fix of a failure and the promise to callers; and the table of all checks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check(
 ) -> Callable[[Body], Body]:
     """Register a function as a check. Its name is the name of the check, its docstring the meaning.
 
-    The arguments are those of `Check`.
+    The arguments are as for `Check`.
 
     Returns:
         The decorator. It returns the function unchanged.

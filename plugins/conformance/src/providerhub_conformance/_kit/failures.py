@@ -273,7 +273,7 @@ def once(bench: Bench, script: Script | Callable[[RecordedRequest], Script], wha
     promise="The route shows every request that a call has cost.",
 )
 def no_own_retries(bench: Bench) -> None:
-    """After a 503, a 429 and a reset, the service has got as many requests as the route has attempts."""
+    """After a 503, a 429 and a reset, the service has received as many requests as the route has attempts."""
     once(bench, bench.refusing(503), "503")
     once(bench, bench.refusing(429, {"Retry-After": "0"}), "429")
     once(bench, Reset(), "a reset")

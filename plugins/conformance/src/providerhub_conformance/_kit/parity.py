@@ -22,7 +22,7 @@ _SOON = 0.2
 
 
 class Fault(NamedTuple):
-    """A fault of the service, and the timeouts of the call; `None` for those that no good call reaches."""
+    """A fault of the service, and the timeouts of the call; `None` for timeouts that no good call reaches."""
 
     name: str
     script: Scripted

@@ -1,4 +1,4 @@
-"""Runs the checks of one provider, each once and after those that it requires."""
+"""Runs the checks of one provider, each once and after its required checks."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
     @property
     def content(self) -> tuple[Any, ...]:
-        """The pieces without what a service may send after the end of the answer."""
+        """The pieces without the data that a service may send after the end of the answer."""
         return tuple(p for p in self.pieces if isinstance(p, TextDelta | ReasoningDelta | ToolCallDelta | Finish))
 
     def __str__(self) -> str:
@@ -302,7 +302,7 @@ def every_garbage(bench: Bench) -> None:
 
 
 _ODD: tuple[Any, ...] = (None, True, 5, -1, "x", [], [None], {}, {"a": 1})
-"""The values that replace those of an answer: one or two of each type of JSON."""
+"""The values that replace values of an answer: one or two of each type of JSON."""
 
 
 def _altered(found: Any, place: str = "the object") -> Iterator[tuple[str, Any]]:
@@ -338,7 +338,7 @@ def _with_odd_values(frame: bytes) -> Iterator[tuple[str, bytes]]:
     GROUP,
     requires=("malformed-chunk",),
     both=False,
-    fix="Read each value as what the protocol says, and raise ProtocolError, or let Python raise TypeError, for another type. Do "
+    fix="Read each value as the type in the protocol. For another type, raise ProtocolError, or let Python raise TypeError. Do "
     "not raise an error of the caller.",
     promise="The service is at fault for an answer that breaks its protocol, so that the call goes on to another one.",
 )

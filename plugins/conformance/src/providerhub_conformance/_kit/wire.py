@@ -185,7 +185,7 @@ class Wire:
 
         Args:
             piece: One piece of text or of reasoning, or one tool call.
-            place: The number of the piece among those of its kind, from 0.
+            place: The number of the piece among the pieces of its kind, from 0.
 
         Returns:
             The frame.
