@@ -28,11 +28,11 @@ class Batches(WireProvider):
     prefix: str
 
     def batch_create(self, rows: Sequence[tuple[str, Request]], tag: str, call: CallContext) -> Steps:
-        """Begin a batch. The service keeps no mark: the identifiers of the requests begin with it.
+        """Begin a batch. The service keeps no tag, so the identifiers of the requests begin with it.
 
         Args:
             rows: The requests of one model, each with its identifier.
-            tag: The mark, which is not sent by itself.
+            tag: The tag, which is sent only as a part of the identifiers.
             call: The call, for notes.
         """
         del tag

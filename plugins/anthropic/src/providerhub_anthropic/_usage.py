@@ -25,7 +25,7 @@ class Counts:
         """Take a part of the counts.
 
         Args:
-            usage: The object `usage` of an event or of an answer; anything else counts for nothing.
+            usage: The object `usage` of an event or of an answer; any other value is ignored.
 
         Returns:
             The counts so far, and words such as the service tier.

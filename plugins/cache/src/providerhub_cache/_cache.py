@@ -19,7 +19,7 @@ class Cache:
 
     Args:
         table: The keys of the table `[cache]`: `url`, `age`, `size`. Default: in memory, for a day.
-        aliases: The aliases of the settings; an answer is not used after the alias that was asked has other targets.
+        aliases: The aliases of the settings. If the targets of an alias change, its earlier answers are not used.
 
     Raises:
         ConfigurationError: A value is wrong.

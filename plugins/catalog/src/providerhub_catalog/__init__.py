@@ -15,7 +15,7 @@ class Prices:
 
     @hookimpl(tryfirst=True)
     def providerhub_model(self, provider: str, model: str) -> ModelInfo | None:
-        """Describe a model by its prices; `None` where genai-prices is not installed or does not know the model."""
+        """Describe a model by its prices; `None` if genai-prices is not installed or does not know the model."""
         from providerhub_catalog._prices import found
 
         return found(provider, model)

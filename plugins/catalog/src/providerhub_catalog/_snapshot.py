@@ -103,7 +103,7 @@ def snapshot() -> Snapshot:
 
 
 def own_path() -> Path | None:
-    """The path of the user's own snapshot; `None` where the user has no folder for it."""
+    """The path of the user's own snapshot; `None` if the user has no folder for it."""
     folder = os.environ.get(VARIABLE)
     if not folder:
         from platformdirs import user_cache_dir  # not needed when the variable is set

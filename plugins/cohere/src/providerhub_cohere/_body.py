@@ -64,7 +64,7 @@ def body(request: Request, messages: Sequence[Mapping[str, Any]], choice: Any) -
 
 
 def kept(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return a conversation in which the documents of tools' results pass for texts, which the chat shape keeps in their place.
+    """Return a conversation in which documents in tools' results look like texts, so that the chat shape keeps them.
 
     Args:
         messages: The conversation.

@@ -57,7 +57,7 @@ class ChatReading(JsonReading):
         self._turn: dict[str, str] = {}
 
     def event(self, data: dict[str, Any], name: str) -> Iterable[str | Event]:
-        """Read one event; see `JsonReading.event`. The text, which most events hold, costs no generator.
+        """Read one event; see `JsonReading.event`. Most events hold text, and need no generator.
 
         Args:
             data: The event's data, parsed.
@@ -175,12 +175,12 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     """Read the counts of an answer.
 
     Args:
-        usage: The counts as the service wrote them, twice: `billed_units` are those that are charged, `tokens` those that the
-            model read and wrote, with the service's own part of the prompt.
+        usage: Two sets of counts: `billed_units` are the charged tokens; `tokens` are all tokens that the model read and wrote,
+            with the service's own part of the prompt.
 
     Returns:
-        The counts that are charged, as OpenTelemetry's conventions for generative AI say; those of `tokens` where the service
-        states no others. All of them are in `others`.
+        The charged counts, by OpenTelemetry's conventions for generative AI; or the counts of `tokens`, if the service states no
+        charged counts. `others` has both sets.
     """
     others = {place: count for place, count in flat(usage).items() if isinstance(count, int | float)}
     counts = {place: int(count) for place, count in others.items()}

@@ -142,7 +142,7 @@ class Compatible(OpenAIChatProvider):
 
 
 class JsonObject(Compatible):
-    """A service that promises JSON, and not a schema: the schema is refused before sending."""
+    """A service that supports JSON but no schema: a schema is refused before sending."""
 
     def body(self, request: Request) -> dict[str, Any]:
         """Return the JSON object to send; see `Compatible.body`.
@@ -263,7 +263,7 @@ class Watsonx(Compatible):
         return body
 
     def build(self, request: Request, call: CallContext) -> Built:
-        """Write a request, after one for a token if there is none.
+        """Write a request. If there is no token, first fetch a token.
 
         Args:
             request: The request to write.

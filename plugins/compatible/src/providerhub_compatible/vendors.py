@@ -21,7 +21,7 @@ class Own:
         env: The environment variables that set it.
         help: One line of description.
         default: Its default. Default `None`, for none.
-        unless: The name of a setting; without another value than its default, this one is required. Default `None`.
+        unless: The name of another setting. While that setting has its default, this setting is required. Default `None`.
         secret: Whether it is a secret. Default false.
     """
 

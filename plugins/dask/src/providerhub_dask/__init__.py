@@ -46,7 +46,7 @@ def open_loky(text: str, concurrency: int) -> Executor:
 
     Args:
         text: `"loky"`, or `"loky:4"` for four processes.
-        concurrency: The maximum number of calls at once: the number of processes where the text has none.
+        concurrency: The maximum number of calls at once. It is the number of processes if the text has no number.
 
     Returns:
         The executor. When a process is killed, all running calls are made once more in new processes.

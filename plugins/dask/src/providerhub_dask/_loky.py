@@ -11,7 +11,7 @@ from loky import ProcessPoolExecutor
 
 
 class Loky(Executor):
-    """`count` processes of loky. When one was killed, the next call starts new ones."""
+    """`count` processes of loky. After a process was killed, the next call starts new processes."""
 
     def __init__(self, count: int) -> None:
         self._count = count

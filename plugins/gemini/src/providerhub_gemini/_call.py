@@ -22,7 +22,7 @@ class Call:
 
     Args:
         index: Its number in the answer.
-        name: The identifier of the batch.
+        name: The identifier of the call; `None` if it has none.
 
     Attributes:
         open: More of it may come.

@@ -33,7 +33,7 @@ def version(value: Any) -> str:
         The version.
 
     Raises:
-        ValueError: It cannot be one.
+        ValueError: The value is not a version.
     """
     if not re.fullmatch(r"v\d\w*", str(value)):
         msg = f"api_version must be a version such as 'v1' or {VERSION!r}, not {value!r}"

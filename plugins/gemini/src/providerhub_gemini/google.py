@@ -26,7 +26,7 @@ class Tokens:
 
     Args:
         provider: The provider. Its setting `credentials` names the file, and a token is a secret of it.
-        needs: The package, with its extra, that brings google-auth. Default: this one.
+        needs: The package, with its extra, that installs google-auth. Default: this package.
     """
 
     def __init__(self, provider: WireProvider, needs: str = "providerhub-gemini[vertex]") -> None:

@@ -62,7 +62,7 @@ class Gemini(WireProvider):
         """Return the path of a model.
 
         Args:
-            model: The model's name: a plain one, or a resource such as `tunedModels/mine`.
+            model: The model's name: a plain name, or a resource such as `tunedModels/mine`.
         """
         return f"{self.prefix}/{'' if '/' in model else 'models/'}{quote(model, safe='/')}"
 
@@ -187,7 +187,7 @@ class Vertex(Gemini):
         """Return the path of a model.
 
         Args:
-            model: The model's name: a plain one, `publisher/model`, or a resource such as `endpoints/123`.
+            model: The model's name: a plain name, `publisher/model`, or a resource such as `endpoints/123`.
         """
         publisher, _, name = model.rpartition("/")
         if model.startswith(("projects/", "endpoints/", "publishers/")):

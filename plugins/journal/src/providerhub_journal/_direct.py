@@ -22,8 +22,8 @@ def insert(url: str, rows: Sequence[Row]) -> bool:
         rows: The rows, as for `_insert.insert`.
 
     Returns:
-        Whether they are written. Nothing is where the address names no usual file with the tables of this version, and after an
-        error, of which `_insert.insert` says more.
+        Whether the rows are written. Nothing is written if the address does not name a usual file with tables of this version,
+        or after an error, which `_insert.insert` reports.
     """
     path = url.removeprefix(_FILE)
     if path == url or not path.startswith("/") or "?" in path or "#" in path or "%" in path:

@@ -47,7 +47,7 @@ class Ended(NamedTuple):
 
 
 class Gate(Worker[Ended]):
-    """Reserves what an attempt may cost before it is sent, and settles it in a thread of its own.
+    """Reserves the highest cost of an attempt before it is sent, and settles the reservation in its own thread.
 
     Args:
         budgets: The budgets of the settings.
@@ -192,7 +192,7 @@ def shared_ledger(url: str) -> EntryPoint:
         url: The address of the store.
 
     Raises:
-        ConfigurationError: No plugin does.
+        ConfigurationError: No plugin keeps budgets there.
     """
     from importlib.metadata import entry_points  # slow to import; few programs share their budgets
 

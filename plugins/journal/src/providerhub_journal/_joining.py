@@ -51,7 +51,7 @@ def program() -> str:
 
 @hookimpl
 def providerhub_join(settings: Settings) -> Any:
-    """Record the calls of a hub: of the command line unless `[journal] enabled` is false, of other programs where it is true.
+    """Record the calls of a hub: of the command line unless `[journal] enabled` is false, of other programs if it is true.
 
     Args:
         settings: The settings of the hub.
@@ -74,14 +74,14 @@ def providerhub_join(settings: Settings) -> Any:
 
 @hookimpl
 def providerhub_conversation(settings: Settings, name: str | None) -> dict[str, Any] | None:
-    """Find the conversation of an answered call, where the journal keeps content.
+    """Find the conversation of an answered call, if the journal keeps content.
 
     Args:
         settings: The settings of the command line.
         name: The identifier of the call, its beginning or its end; `None` for the latest call of the command line.
 
     Raises:
-        ConfigurationError: The journal has the call and not its content.
+        ConfigurationError: The journal has the call without its content.
     """
     from providerhub_journal import _queries
     from providerhub_journal._config import read

@@ -39,7 +39,7 @@ class Refusal(NamedTuple):
     """A budget without enough left, with its amounts in billionths.
 
     Args:
-        claim: The amount that was wanted of it.
+        claim: The claim that cannot be reserved.
         spent: The amount that it has spent.
         reserved: The amount that running calls have reserved.
     """
@@ -77,7 +77,7 @@ class Ledger:
         """Reserve an amount of each of several budgets, or of none.
 
         Args:
-            lease: The name of the reservation, which no other one has.
+            lease: The unique name of the reservation.
             claims: The budgets; at least one.
             now: Unix time, in seconds.
             ends: Unix time at which the reservation ends by itself, in seconds.

@@ -14,7 +14,7 @@ BY = ("day", "provider", "model", "program", "asked", "outcome", "error")  # the
 
 
 class Filter(NamedTuple):
-    """Which calls are wanted.
+    """The condition for the wanted calls.
 
     Args:
         since: Unix time in seconds; earlier calls are left out. Default 0: none.
@@ -53,8 +53,8 @@ def calls(engine: sa.Engine, wanted: Filter, most: int | None = None) -> Iterato
 
     Args:
         engine: The database.
-        wanted: Which ones.
-        most: The largest number of them; `None` for all.
+        wanted: The filter of the calls.
+        most: The maximum number of calls; `None` for all.
 
     Yields:
         One mapping for each call.

@@ -61,7 +61,7 @@ class Worker(Generic[Item]):
             seconds: The longest wait.
 
         Returns:
-            Whether that was in time.
+            Whether this ended in time.
         """
         if self._thread is None:
             return True
@@ -121,7 +121,7 @@ def flush(seconds: float = AT_EXIT) -> bool:
         seconds: The longest wait for each database.
 
     Returns:
-        Whether that was in time.
+        Whether this ended in time.
     """
     done = [worker.flush(seconds) for worker in tuple(_shared.values())]  # flush all workers, even after a late worker
     return all(done)

@@ -53,7 +53,7 @@ class Writer(Worker[CallRecord]):
             self._add(call)
 
     def close(self) -> None:
-        """Write the calls so far, and close the connection. A later call opens another one."""
+        """Write the calls so far, and close the connection. A later call opens a new connection."""
         super().close()
         if self._engine is not None:
             self._engine.dispose()

@@ -7,7 +7,7 @@ __all__ = ["providerhub_provider"]
 
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
-    """Declare the provider. It lists its models only when one is looked for, since importing `llm` takes a second or two."""
+    """Declare the provider. It lists its models only when a call needs the list: importing `llm` takes a second or two."""
     return ProviderInfo(
         name="llm",
         factory="providerhub_llm.provider:Llm",

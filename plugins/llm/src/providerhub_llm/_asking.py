@@ -21,13 +21,13 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 
 
 def response_of(model: Any, request: Request, call: CallContext, key: str | None) -> Any:
-    """Prepare a response. It runs when it is iterated. It is not written to llm's log, which llm's command line does.
+    """Prepare a response. It runs when it is iterated. Unlike llm's command line, this does not write to llm's log.
 
     Args:
         model: A model of llm, synchronous or asynchronous.
         request: The request.
         call: The call. Options that the model does not have become notes on it.
-        key: The key to use in place of the one stored by llm; `None` for llm's.
+        key: The key to use in place of llm's stored key; `None` for the stored key.
 
     Returns:
         A `Response` or an `AsyncResponse`.

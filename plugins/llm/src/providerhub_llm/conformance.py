@@ -18,7 +18,7 @@ class Echo(llm.Model):
     can_stream = True
 
     def execute(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> Iterator[str]:  # noqa: FBT001 -- llm's interface
-        """Give the text of the prompt, line by line."""
+        """Yield the text of the prompt, line by line."""
         del stream, response, conversation
         yield from str(prompt.prompt).splitlines(keepends=True)
 

@@ -11,13 +11,13 @@ Pieces = Iterator[str | Event]
 
 
 class PrefixReading(ChatReading):
-    """Reads one answer, and leaves the repeated text out.
+    """Reads one answer, and leaves out the repeated text.
 
     Args:
         provider: The provider that answers.
         call: The call, for notes about oddities.
         headers: The headers of the answer.
-        prefix: The text that the answer carries on.
+        prefix: The text that the answer continues.
     """
 
     def __init__(self, provider: OpenAIChatProvider, call: CallContext, headers: Mapping[str, str], prefix: str) -> None:

@@ -70,7 +70,7 @@ class Mistral(OpenAIChatProvider):
     """The service takes 16,384 tokens in one request, and in nearly all texts a character is at most one token."""
 
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
-        """Ask for embeddings; see `OpenAIChatProvider.embedding`. The service has a name of its own for the dimensions.
+        """Ask for embeddings; see `OpenAIChatProvider.embedding`. The service has another name for the dimensions.
 
         Args:
             request: The request to write.

@@ -50,7 +50,7 @@ class ChatReading(JsonReading):
         self._turn: dict[str, Any] = {}
 
     def event(self, data: dict[str, Any], name: str) -> Iterable[str | Event]:
-        """Read one line; see `JsonReading.event`. Most lines hold text alone, and cost no generator.
+        """Read one line; see `JsonReading.event`. Most lines hold only text, and need no generator.
 
         Args:
             data: The line, parsed.

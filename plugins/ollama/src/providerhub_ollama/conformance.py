@@ -14,7 +14,7 @@ from providerhub_conformance import Asked, Frames, ProviderConformance, Recorded
 
 
 class OllamaWire(Wire):
-    """`POST /api/chat`, answered by one JSON object or by one in each line."""
+    """`POST /api/chat`, answered by one JSON object, or by a JSON object in each line."""
 
     stream_type: ClassVar[str] = "application/x-ndjson"
     newlines: ClassVar[tuple[bytes, ...]] = (b"\n", b"\r\n")

@@ -42,7 +42,7 @@ class Batches(WireProvider):
 
         Args:
             rows: The requests of one model, each with its identifier.
-            tag: The mark by which the batch is found again.
+            tag: The mark that identifies the batch in the list.
             call: The call, for notes.
         """
         lines, path = [], ""

@@ -52,7 +52,7 @@ images. From the model pages of OpenAI's documentation."""
 
 
 def speaks_responses(name: str) -> bool:
-    """Return whether a model answers at the Responses API only.
+    """Return whether a model answers only at the Responses API.
 
     Args:
         name: The name of the model.

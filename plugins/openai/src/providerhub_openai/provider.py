@@ -154,7 +154,7 @@ class OpenAI(Batches, OpenAIChatProvider):
             entry: The entry.
 
         Returns:
-            The model; `None` for one of OpenAI's that does not answer a chat.
+            The model; `None` for a model of OpenAI that does not answer a chat.
         """
         return openai_model(str(entry["id"]), self._api) if self.at_openai else stated_model(entry)
 
@@ -246,7 +246,7 @@ def choice(config: ProviderConfig, name: str, words: Sequence[str]) -> str:
         words: The words; the first is the default.
 
     Raises:
-        ConfigurationError: The value is another one.
+        ConfigurationError: The value is not one of these words.
     """
     value = str(config.get(name) or words[0]).lower()
     if value not in words:

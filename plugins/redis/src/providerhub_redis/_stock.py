@@ -27,7 +27,7 @@ FORGET = 120.0  # seconds without a call after which a lane is forgotten
 
 
 class Wish(NamedTuple):
-    """A question about one lane: its name, its limits, the needed calls, starts and tokens, and those for the stock."""
+    """A question about one lane: its name, its limits, and the calls, starts and tokens for the claim and for the stock."""
 
     lane: str
     most: int | None

@@ -142,7 +142,7 @@ def completed(config: ProviderConfig) -> ProviderConfig:
     """Complete a configuration as the core does for the factory: secrets are `Secret`, and defaults and `convert` are applied.
 
     Args:
-        config: The configuration; its name is the one of an installed provider.
+        config: The configuration; it has the name of an installed provider.
 
     Returns:
         The configuration that the plugin gets.

@@ -259,7 +259,7 @@ class Wire:
         return ndjson(_GARBLED)[0] if "ndjson" in self.stream_type else b"data: " + _GARBLED + b"\n\n"
 
     def keep_alive(self) -> bytes:
-        """Write the bytes that keep a silent stream open; `b""` if there are none. The default: server-sent events."""
+        """Write the bytes that keep a silent stream open; `b""` if there are none. The default knows only server-sent events."""
         return b": keep-alive\n\n" if self.stream_type == Wire.stream_type else b""
 
     def endless(self) -> tuple[bytes, bytes]:
