@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -56,7 +55,7 @@ def free_port():
 class Server:
     """A process that says when it is ready, as uvicorn does."""
 
-    def __init__(self, command, port, log, **environment):
+    def __init__(self, command, port, log, ready="Uvicorn running on", **environment):
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
         quiet = {"PYTHONUNBUFFERED": "1", "NO_PROXY": "*", "PYTHONSAFEPATH": "", **environment}
@@ -72,7 +71,7 @@ class Server:
             for line in self._process.stdout:
                 out.write(line)
                 said.append(line.decode("utf-8", "replace"))
-                if re.search(r"Uvicorn running on", said[-1]):
+                if ready in said[-1]:
                     break
             else:
                 pytest.fail("the server ended before it was ready:\n" + "".join(said))
@@ -124,6 +123,25 @@ def llama(tmp_path_factory):
     server = Server(command, port, folder / "log")
     yield server.url
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def llama_server(tmp_path_factory):
+    """`llama_server(*more)`: the address of llama.cpp's own server; with "embeddings", it makes embeddings too."""
+    python, folder, servers = home("xllamacpp") / "python", tmp_path_factory.mktemp("llama_server"), {}
+    model = folder / "random.gguf"
+    subprocess.run([python, HERE / "random_model.py", model], check=True)
+
+    def start(*more):
+        if more not in servers:
+            port = free_port()
+            command = [python, HERE / "llama_server.py", model, port, KEY, *more]
+            servers[more] = Server(command, port, folder / f"log{len(servers)}", ready="serves at")
+        return servers[more].url
+
+    yield start
+    for server in servers.values():
+        server.stop()
 
 
 @pytest.fixture

@@ -14,9 +14,11 @@ from pathlib import Path
 
 SERVERS = {
     "litellm": ["litellm[proxy]>=1.80"],
+    "xllamacpp": ["xllamacpp", "gguf>=0.17", "numpy"],
     "llama_cpp": ["llama-cpp-python[server]>=0.3", "gguf>=0.17", "numpy"],
 }
-"""Name → what pip is asked for. llama-cpp-python is compiled here, which takes a C++ compiler and some minutes."""
+"""Name → what pip is asked for. llama-cpp-python is compiled here, which takes a C++ compiler and some minutes; xllamacpp, with
+llama.cpp's own server, has wheels."""
 
 PATIENCE = 1500.0
 """Seconds for one of them."""
