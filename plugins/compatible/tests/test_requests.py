@@ -309,6 +309,7 @@ def test_what_a_list_states_is_read(vendor, entry, expected):
     ("vendor", "entry"),
     [
         ("groq", {"id": "whisper-large-v3"}),
+        ("litellm", {"id": "mistral/mistral-ocr-latest"}),
         ("groq", {"id": "m", "active": False}),
         ("fireworks", {"id": "flux", "supports_chat": False}),
         ("openrouter", {"id": "m", "architecture": {"output_modalities": ["image"]}}),
@@ -320,6 +321,11 @@ def test_what_a_list_states_is_read(vendor, entry, expected):
 )
 def test_models_without_chat_are_left_out(vendor, entry):
     assert model_of(VENDORS[vendor], entry) is None
+
+
+@pytest.mark.parametrize("name", ["qwen-vl-ocr", "deepseek-ai/DeepSeek-OCR"])
+def test_models_that_read_images_of_text_chat(name):
+    assert model_of(VENDORS["alibaba"], {"id": name}).supports_stream
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 from providerhub import ModelInfo
 from providerhub_compatible.vendors import Vendor
 
-_NO_CHAT = re.compile(r"whisper|embed|rerank|(^|[-_/])(tts|stt|ocr)([-_]|$)|stable-diffusion|flux|imagine|dall-e|veo|sora")
+_NO_CHAT = re.compile(r"whisper|embed|rerank|(^|[-_/])(tts|stt|mistral-ocr)([-_]|$)|stable-diff|flux|imagine|dall-e|veo|sora")
 """Parts of names of models that do not chat, for lists with only names."""
 
 _CHAT_TYPES = frozenset(
