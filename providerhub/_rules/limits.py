@@ -6,7 +6,8 @@ rate algorithm (ITU-T I.371), which is a token bucket with a single number as it
 After a refusal, nothing is sent until the time that the service named. Then one call goes first. If the service accepts it, the
 other calls follow at the accepted rate. If this rate is unknown, each accepted call lets two more start (the slow start of TCP,
 RFC 5681). The accepted rate is the number of calls accepted since some moment before the refusal, divided by the time from this
-moment to the end of the pause. It rises again slowly, and is forgotten after five minutes without refusal.
+moment to the end of the pause. It rises again slowly, and is forgotten after five minutes without refusal. It is also forgotten
+if it does not help, because the service refuses calls at random.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ SLACK = 0.05
 FIRST_PAUSE, LONGEST_BACKOFF = 1.0, 60.0
 MEMORY = 300.0  # seconds after the last pause in which the lessons are kept
 SURE = 4  # the number of accepted calls from which a rate is taken seriously
+VAIN = 4  # the number of refusals in a row, each before the learned rate had risen, after which this rate is forgotten
 STRIKES = 3  # the number of pauses after which a rate counts even if fewer calls were accepted
 # Seconds before a rate rises: the least, the most after the first pause, and the most.
 PATIENCE, FIRST_PATIENCE, LONGEST_PATIENCE = 10.0, 60.0, 120.0
@@ -131,7 +133,7 @@ class Throttle:
 
     def __init__(self) -> None:
         self._evidence = Starts()
-        self._refusals = self._strikes = self._silent = 0
+        self._refusals = self._strikes = self._silent = self._vain = 0
         self._at = self.until = NEVER
         self._base: float | None = None
         self._rate: float | None = None
@@ -153,6 +155,7 @@ class Throttle:
             self._silent += 1  # the first call after a pause was refused, so the pause goes on
         else:
             starts.drop()
+            self._vain = self._vain + 1 if self._rate is not None and now <= self.until + self._patience else 0
             self._base, self._evidence, self._at = self.rate(now), starts, now
             self._refusals = self._silent = 0
             self._strikes += 1
@@ -201,6 +204,10 @@ class Throttle:
             self._window, self._undecided = None, {}
 
     def _learn(self) -> None:
+        if self._vain >= VAIN:  # fewer calls a second are refused as often: the service is short of room, and counts no calls
+            self._rate = self._base = None
+            self._vain = self._strikes = 0
+            return
         accepted = self._evidence.accepted(self._at)
         # If most calls were refused, the few accepted calls do not show a rate.
         if accepted >= max(SURE, self._refusals):

@@ -1,6 +1,7 @@
 """The promised shares of refused requests, in simulated time. `python refusals.py` prints the figures."""
 
 import importlib.util
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,24 @@ def test_five_thousand_rows_at_300_a_minute(refusals):
         world = refusals.World(refusals.Window(300, 60.0, exact=exact), workers=workers, rows=5000).run()
         assert world.answered == 5000
         assert world.refused <= workers + 30
+
+
+class Short:
+    """Refuses some calls at random, whatever their rate is."""
+
+    def __init__(self, share, seed):
+        self.share, self.rng = share, random.Random(seed)
+
+    def asked(self, now):
+        return 1.0 if self.rng.random() < self.share else None
+
+
+@pytest.mark.parametrize(("share", "seconds"), [(0.02, 100), (0.1, 300), (0.3, 1500)])
+def test_a_service_that_is_short_of_room_is_not_asked_ever_more_slowly(refusals, share, seconds):
+    for seed in range(3):
+        world = refusals.World(Short(share, seed), workers=8, slowest=0.5, seed=seed).run()
+        assert world.answered == 500
+        assert world.seconds <= seconds  # with a learned rate that only falls: 190, 1,400 and more than 10,000
 
 
 class Closed:
