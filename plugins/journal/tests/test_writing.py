@@ -334,6 +334,33 @@ if child:
 
 
 @pytest.mark.unix
+def test_a_fork_waits_for_the_end_of_a_write(url, rows):
+    code = """
+import os, sys, threading, time, warnings
+warnings.simplefilter("ignore")
+begun = threading.Event()
+
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "sqlalchemy.dialects.sqlite.dml":
+            begun.set()
+            time.sleep(0.3)  # so that the fork comes in the middle
+
+sys.meta_path.insert(0, Slow())
+hub.complete("m", "x")
+assert begun.wait(60)
+child = os.fork()
+hub.complete("m", "x")
+import providerhub_journal
+assert providerhub_journal.flush(60)
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+"""
+    subprocess.run([sys.executable, "-c", CHILD + code, url], check=True, timeout=60)
+    assert len({row["id"] for row in rows()}) == 3
+
+
+@pytest.mark.unix
 def test_a_process_of_multiprocessing_writes_its_last_calls(url, rows):
     code = """
 import multiprocessing

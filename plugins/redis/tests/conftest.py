@@ -31,7 +31,7 @@ def _programs():
 
 PROGRAMS = _programs()
 WHY = "no redis-server or valkey-server here: install one (Debian: apt-get install redis-server), or name it in PROVIDERHUB_REDIS"
-SECONDS = 20  # a wait that lasts longer is a failure
+SECONDS = 60  # a wait that lasts longer is a failure
 
 
 class Server:

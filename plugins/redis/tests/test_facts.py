@@ -268,6 +268,28 @@ def test_a_forked_child_has_a_connection_of_its_own(server, connect):
         assert process.wait(60) == 0
 
 
+IMPORTS = """
+    import sys
+    from providerhub import Fact, Shared
+    from providerhub_redis import RedisState
+    store, known = RedisState(Shared(sys.argv[1])), set(sys.modules)
+    store.start(print)
+    store.tell(Fact("child", "m", "rate limited", 60.0))
+    sys.stdin.read()  # until the fact has been heard
+    store.close()
+    print(*set(sys.modules) - known)
+"""
+
+
+def test_the_thread_imports_nothing(server, connect):
+    # A fork in the middle of an import leaves half a module in the child.
+    listening = connect(server.url)
+    command = [sys.executable, "-c", textwrap.dedent(IMPORTS), server.url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert listening.heard().scope == "child"
+        assert process.communicate(timeout=60)[0] == "\n"
+
+
 def test_the_distribution_is_found_without_a_complaint():
     with Hub(Settings()) as hub:
         assert [one for one in hub.malformed() if "redis" in one.distribution] == []

@@ -8,7 +8,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 TOGETHER = 1000  # the most items of one piece of work
@@ -20,6 +20,21 @@ AnyWorker = TypeVar("AnyWorker", bound="Worker[Any]")
 
 _shared: dict[tuple[Any, ...], Worker[Any]] = {}
 _lock = threading.Lock()
+_held: list[list[Worker[Any]]] = []
+_hooks: list[Callable[[], None]] = []
+
+
+def guard_forks() -> None:
+    """Let a fork wait for the work in hand, from now on.
+
+    A library that another thread is in the middle of importing or using, such as SQLite, would never work in the child.
+    """
+    # A fork holds the lock of `logging`, which the work may need, from that module's hook on; the last hook runs first.
+    import logging  # noqa: F401 -- slow to import
+
+    if not _hooks and hasattr(os, "register_at_fork"):
+        _hooks.append(_forks)
+        os.register_at_fork(before=_forks, after_in_parent=_has_forked)
 
 
 def shared(kind: type[AnyWorker], *arguments: Hashable) -> AnyWorker:
@@ -45,6 +60,7 @@ class Worker(Generic[Item]):
         self._queue: queue.SimpleQueue[Item | threading.Event] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
+        self._at_work = threading.RLock()
 
     def _work(self, items: list[Item]) -> bool:
         """Work on items.
@@ -94,7 +110,8 @@ class Worker(Generic[Item]):
                 self._hurry.wait(self.gather)
                 self._hurry.clear()
             items += [self._queue.get() for _ in range(min(self._queue.qsize(), TOGETHER - 1))]
-            is_done = self._work([item for item in items if not isinstance(item, threading.Event)])
+            with self._at_work:
+                is_done = self._work([item for item in items if not isinstance(item, threading.Event)])
             for item in items:
                 if isinstance(item, threading.Event):
                     item.set()
@@ -133,9 +150,20 @@ def _finish() -> None:
         worker.close()
 
 
+def _forks() -> None:
+    workers = tuple(_shared.values())
+    _held.append([worker for worker in workers if worker._at_work.acquire(timeout=AT_EXIT)])  # noqa: SLF001 -- the same module
+
+
+def _has_forked() -> None:
+    for worker in _held.pop():
+        worker._at_work.release()  # noqa: SLF001 -- the same module
+
+
 def _forked() -> None:
     global _lock  # noqa: PLW0603 -- another thread of the parent may have held it
     _lock = threading.Lock()
+    _held.clear()
     for worker in _shared.values():
         worker._begin()  # noqa: SLF001 -- the same module
 

@@ -9,7 +9,7 @@ from providerhub import CallRecord
 from providerhub_journal._config import Config, Redact, Row, redaction
 from providerhub_journal._joining import COMMAND_LINE
 from providerhub_journal._rows import call_row, clean
-from providerhub_journal._worker import TOGETHER, Worker, reason
+from providerhub_journal._worker import TOGETHER, Worker, guard_forks, reason
 
 MOST = 10_000  # the most waiting calls; further calls are lost, and counted
 PRUNE = 3600.0  # seconds between two removals of old rows
@@ -100,6 +100,7 @@ class Writer(Worker[CallRecord]):
 
     def _write(self) -> bool:
         """Write the waiting rows; return whether this worked. If the database cannot be written now, the rows stay."""
+        guard_forks()
         try:
             from sqlalchemy import exc  # slow to import: not before the first call has ended
 
