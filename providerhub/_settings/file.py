@@ -20,7 +20,7 @@ from providerhub._settings.secrets import COMMAND_SECONDS, CommandKey, Environme
 from providerhub._settings.table import ANY_NAME, KEYS, KINDS, Key, below
 from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout, errors
 from providerhub._values.capabilities import ModelInfo
-from providerhub._values.checks import PROVIDER_NAME, TEXT, nearest, one_of
+from providerhub._values.checks import ELSEWHERE, PROVIDER_NAME, TEXT, nearest, one_of
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.shared import Shared
 
@@ -295,8 +295,8 @@ class _Reading:
             shown = str(value).lower() if is_shown else _shown(value)
             self._problem(path, f"{_dotted(path)} must be {check.wanted}, not {shown}{_other_key(path, value)}")
         elif key.choices and not choices.test(value):
-            near = _nearest(str(value), key.choices)
-            self._problem(path, f"{_dotted(path)} must be {choices.wanted}, not {value!r}{near}")
+            near = nearest(str(value), key.choices)
+            self._problem(path, f"{_dotted(path)} must be {choices.wanted}, not {value!r}{near and f'; {near}'}")
         else:
             return True
         return False
@@ -479,6 +479,7 @@ def _nearest(name: str, known: Iterable[str], path: Path = ()) -> str:
     names = [candidate for candidate in known if candidate != ANY_NAME]
     elsewhere = sorted({repr(key.path.replace(ANY_NAME, "NAME")) for key in KEYS if key.path.rpartition(".")[2] == name})
     otherwise = f"it belongs at {' or '.join(elsewhere)}" if elsewhere else f"the known ones here are {', '.join(names)}"
+    hint = nearest(ELSEWHERE.get(name, name), names, otherwise)
     if len(path) == 2 and path[0] == "providers" and not elsewhere:
-        otherwise += f"; an option of the plugin belongs under [{_dotted(path)}.options]"
-    return f"; {nearest(name, names, otherwise)}"
+        hint += f"{' An' if hint.endswith('?') else '; an'} option of the plugin belongs under [{_dotted(path)}.options]"
+    return f"; {hint}"

@@ -156,8 +156,8 @@ def test_expired_credentials_of_google(name, monkeypatch):
 
 AZURE = [
     (404, "DeploymentNotFound", "The API deployment for this resource does not exist.", "correct `models` in [providers.azure]"),
-    (404, "404", "Resource not found", "check url and api_version in [providers.azure]"),
-    (400, "BadRequest", "API version not supported", "set api_version in [providers.azure]"),
+    (404, "404", "Resource not found", "check url in [providers.azure] and api_version in [providers.azure.options]"),
+    (400, "BadRequest", "API version not supported", "set api_version in [providers.azure.options]"),
     (
         401,
         "401",

@@ -217,6 +217,7 @@ WRONG = [
     ("[providers.acme]\nurll = 'x'", 2, "unknown key 'providers.acme.urll'; did you mean 'url'?"),
     ("xyz = 1", 1, "the known ones here are timeout, "),
     ("api_key = 'x'", 1, "it belongs at 'providers.NAME.api_key'"),
+    ("[providers.acme]\nbase_url = 'x'", 2, "did you mean 'url'? An option of the plugin belongs under [providers.acme.options]"),
     ("[providers.acme]\nregoin = 'x'", 2, "an option of the plugin belongs under [providers.acme.options]"),
     ("[providers.acme]\nusername = 'x'", 2, "it belongs at 'providers.NAME.api_key.username'"),
     ("[providers.acme.timeout]\nconect = 3", 2, "unknown key 'providers.acme.timeout.conect'; did you mean 'connect'?"),

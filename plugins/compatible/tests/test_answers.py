@@ -174,7 +174,7 @@ def test_a_refusal_inside_a_stream_is_classed_alike(hub_at, ask):
 
 def test_a_refused_stream_option_names_the_setting(hub_at, ask):
     refusal = http_response(400, {"error": {"message": "Unrecognized request argument: stream_options"}})
-    with pytest.raises(providerhub.BadRequestError, match=r'stream_usage = "no" in \[providers.vllm\]'):
+    with pytest.raises(providerhub.BadRequestError, match=r'stream_usage = "no" in \[providers.vllm.options\]'):
         asked(hub_at, ask, "vllm", refusal, stream=True)
 
 

@@ -268,7 +268,7 @@ def test_errors_pickle(hub_at, ask):
 @pytest.mark.parametrize(
     ("message", "remedy"),
     [
-        ("Unrecognized request argument supplied: stream_options", r'set stream_usage = "no" in \[providers.openai\]'),
+        ("Unrecognized request argument supplied: stream_options", r'set stream_usage = "no" in \[providers.openai.options\]'),
         (
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
             r'pass options=\{"openai": \{"max_completion_tokens": 100\}\}',

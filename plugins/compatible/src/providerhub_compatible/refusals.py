@@ -49,5 +49,5 @@ def stream_options_refused(name: str) -> Refusal:
     Args:
         name: The name of the instance.
     """
-    hint = f'; set stream_usage = "no" in [providers.{name}]'
+    hint = f'; set stream_usage = "no" in [providers.{name}.options]'
     return Refusal(error=BadRequestError, phrases=["stream_options"], hint=hint, only=[200, 400, 422])

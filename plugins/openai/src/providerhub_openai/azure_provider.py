@@ -258,7 +258,7 @@ def _has_identity() -> bool:
 
 def _refusals(name: str) -> tuple[Refusal, ...]:
     """Return the refusals of Azure, each with the wrong setting."""
-    place = f"in [providers.{name}]"
+    place, options = f"in [providers.{name}]", f"in [providers.{name}.options]"
     return (
         Refusal(
             error=ModelUnavailableError,
@@ -272,9 +272,14 @@ def _refusals(name: str) -> tuple[Refusal, ...]:
                 r"api[- _]?version\b.{0,60}(?:not (?:supported|valid|enabled|found)|unsupported|invalid|required|retired)",
                 r"(?:unsupported|invalid|missing|unknown|retired).{0,30}api[- _]?version",
             ),
-            hint=f"; set api_version {place}: 'v1', or a date such as '2024-10-21'",
+            hint=f"; set api_version {options}: 'v1', or a date such as '2024-10-21'",
         ),
-        Refusal(error=ProtocolError, phrases=(r"^resource not found",), only=(404,), hint=f"; check url and api_version {place}"),
+        Refusal(
+            error=ProtocolError,
+            phrases=(r"^resource not found",),
+            only=(404,),
+            hint=f"; check url {place} and api_version {options}",
+        ),
         Refusal(
             error=AuthenticationError,
             codes=("permissiondenied",),
@@ -287,6 +292,6 @@ def _refusals(name: str) -> tuple[Refusal, ...]:
             codes=("401", "unauthorized", "invalidauthenticationtoken"),
             phrases=(r"subscription key", r"wrong api endpoint", r"\bexpired\b"),
             only=(401,),
-            hint=f"; set api_key and url {place}, or auth = 'entra' and sign in again",
+            hint=f"; set api_key and url {place}, or auth = 'entra' {options} and sign in again",
         ),
     )

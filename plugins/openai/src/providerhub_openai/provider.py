@@ -179,7 +179,7 @@ def refusals(name: str) -> tuple[Refusal, ...]:
         name: The name of the instance.
     """
     renamed = f"""; pass options={{"{name}": {{"max_completion_tokens": 100}}}} in place of max_tokens"""
-    place = f"in [providers.{name}]"
+    place = f"in [providers.{name}.options]"
     return (
         Refusal(
             error=CapabilityError,
