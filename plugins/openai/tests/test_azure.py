@@ -253,7 +253,7 @@ REFUSED = [
         providerhub.ModelUnavailableError,
         "`models`",
     ),
-    (404, "404", "Resource not found", providerhub.ProtocolError, "url and api_version"),
+    (404, "404", "Resource not found", providerhub.ProtocolError, "api_version in [providers.azure.options]"),
     (400, "BadRequest", "API version not supported", providerhub.ProtocolError, "set api_version"),
     (400, "UnsupportedApiVersion", "The version is not known.", providerhub.ProtocolError, "set api_version"),
     (
