@@ -65,9 +65,9 @@ def providerhub_provider() -> ProviderInfo:
         discover="providerhub_ollama.provider:Ollama.discover",
         settings=(
             Setting("url", env="OLLAMA_HOST", default=URL, convert=address, help="The server's address"),
-            Setting("api_key", env="OLLAMA_API_KEY", secret=True, help="Sent as a bearer token; ollama.com needs one"),
+            Setting("api_key", env="OLLAMA_API_KEY", secret=True, help="Sent as a bearer token; ollama.com needs a key"),
             Setting("num_ctx", env="OLLAMA_CONTEXT_LENGTH", convert=count, help="Tokens of prompt and answer together"),
-            Setting("keep_alive", help="How long a model stays loaded, such as '10m'. Default: the server's, mostly 5 minutes"),
+            Setting("keep_alive", help="How long a model stays loaded, such as '10m'. The server's default: mostly 5 minutes"),
         ),
         slow_start=True,
         description="Models that Ollama runs",

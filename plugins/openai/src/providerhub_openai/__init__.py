@@ -20,7 +20,7 @@ def providerhub_provider() -> ProviderInfo:
             Setting("api_key", env="OPENAI_API_KEY", secret=True, required_unless="url", help="Sent as a bearer token when set"),
             Setting("organization", env="OPENAI_ORG_ID", help="The organization to bill, for a key that serves several"),
             Setting("project", env="OPENAI_PROJECT_ID", help="The project to bill, for a key that serves several"),
-            Setting("api", default="auto", help="'chat', 'responses', or 'auto': Responses for the models that speak only it"),
+            Setting("api", default="auto", help="'chat', 'responses', or 'auto': Responses for models without chat completions"),
             Setting("stream_usage", default="yes", help="'no' for a service that refuses stream_options"),
         ),
         description="OpenAI, and every server that speaks its chat completions",
