@@ -144,7 +144,7 @@ def test_a_json_schema(ask, server, tmp_path, as_file):
 
 
 @pytest.mark.parametrize("schema", ["absent.json", "name, age whole", "{not json", "name, name", "{", "", "[1]"])
-def test_a_schema_that_is_none_is_refused(ask, server, schema):
+def test_a_wrong_schema_is_refused(ask, server, schema):
     result = ask("Who?", "--schema", schema)
     assert result.exit_code == 2, result.output
     assert "--schema" in result.stderr

@@ -52,7 +52,7 @@ def test_an_unknown_model_leaves_the_old_one(cli, service):
     assert [request.json()["model"] for request in server.requests] == ["gpt-4"]
 
 
-def test_it_does_not_begin_with_an_unknown_model(cli):
+def test_chat_does_not_begin_with_an_unknown_model(cli):
     result = cli("chat", "-m", "gpt-5", input="first\n")
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1

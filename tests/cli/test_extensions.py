@@ -81,7 +81,7 @@ def test_it_runs_with_its_options_and_with_debug(site, run):
     ],
 )
 @pytest.mark.parametrize("words", [(), ("--help",), ("--loud", "x")])
-def test_a_broken_one_says_why_when_it_is_run_and_the_others_work(site, run, target, reason, words):
+def test_a_broken_command_says_why_when_it_is_run_and_the_others_work(site, run, target, reason, words):
     _offer(site, broken=target, hello="extra:hello")
     assert "  broken       Added by extra.\n" in run("--help")
     assert f"Error: the command 'broken' of extra cannot be used: {reason}\n" in run("broken", *words, code=1)

@@ -32,7 +32,7 @@ ALL = pytest.mark.parametrize(("words", "command"), COMMAND_LINES, ids=[" ".join
 
 
 @ALL
-def test_each_command_has_it(words, command):
+def test_each_command_has_the_option(words, command):
     assert any("--json" in parameter.opts for parameter in command.params), words
 
 
@@ -51,7 +51,7 @@ def test_a_command_that_does_not_exist(cli):
     assert json.loads(result.stdout)["error"]["type"] == "NoSuchCommand"
 
 
-def test_a_word_behind_two_dashes_is_no_option(cli, sandbox):
+def test_a_word_after_two_dashes_is_no_option(cli, sandbox):
     sandbox()
     assert cli("ask", "-m", "gpt-4", "--", "--json").stdout.endswith("You said: --json\n")
 

@@ -73,7 +73,7 @@ def test_a_closed_standard_error_keeps_the_answer(script, sandbox):
 
 
 @pytest.mark.parametrize("numbers", [(0, 1), (1, 2), (0, 1, 2)])
-def test_more_than_one_closed_stream(script, sandbox, numbers):
+def test_several_closed_standard_streams(script, sandbox, numbers):
     sandbox()
     done = _closed(script, *numbers)
     assert done.returncode in {1, 2}

@@ -75,7 +75,7 @@ def test_a_stopped_ask_is_the_conversation_that_goes_on(cli, interrupting, writt
     assert said == [("user", "first"), ("assistant", "Half an [interrupted]"), ("user", "second")]
 
 
-def test_so_is_one_that_was_stopped_before_its_first_word(cli, interrupting, service):
+def test_a_conversation_goes_on_after_an_answer_stopped_before_its_first_word(cli, interrupting, service):
     interrupting(Gate("never"), "never")
     cli("ask", "-m", "gpt-4", "first")
     server = service(openai_stream("Two."))

@@ -89,7 +89,7 @@ def test_the_first_callable_is_the_outermost_and_a_plugins_the_innermost(wrapped
     assert seen == ["first", "second", "plugin"]
 
 
-def test_it_is_told_how_the_call_was_made(wrapped):
+def test_a_callable_around_a_call_sees_how_the_call_was_made(wrapped):
     def around(request, go_on):
         seen.append((go_on.asked, go_on.options, go_on.metadata, go_on.cache, go_on.awaited))
         return go_on(request)
@@ -102,7 +102,7 @@ def test_it_is_told_how_the_call_was_made(wrapped):
     assert wrapped.provider.requests[0].options == {"b": 1}
 
 
-def test_many_calls_go_through_it(wrapped):
+def test_many_calls_go_through_the_callable(wrapped):
     hub = wrapped(redacted)
     rows = [{"model": "m", "messages": "secret"}]
 

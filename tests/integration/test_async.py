@@ -182,7 +182,7 @@ def test_both_drivers_do_the_same(name, read, interrupt, scripted, make_hub):
         assert asyncio.run(asynchronous(hub_of(Native), read, on_interrupt=interrupt)) == expected
 
 
-def test_native_where_there_is_astream_and_one_object_for_each_loop(site, tmp_path, monkeypatch):
+def test_a_provider_with_astream_is_native_and_has_an_object_for_each_loop(site, tmp_path, monkeypatch):
     (tmp_path / "made_async.py").write_text(
         "made = []\n"
         "class P:\n"
@@ -374,7 +374,7 @@ def test_a_stream_that_is_given_up_closes_the_socket_and_ends_the_thread(listene
 
 @pytest.mark.parametrize("listener", [HEAD + TOKEN], indirect=True, ids=["a token"])
 @pytest.mark.parametrize("end", ["cancel", "aclose"])
-def test_a_task_that_reads_is_stopped_from_another_one(listener, end):
+def test_a_task_that_reads_is_stopped_from_another_task(listener, end):
     async def main():
         with lockchat(listener.url) as hub:
             stream = await hub.acomplete("gpt-4", "Hello", stream=True)
@@ -456,7 +456,7 @@ def test_a_stream_whose_reading_was_cancelled_is_not_taken_for_whole(make_hub):
     asyncio.run(read())
 
 
-def test_a_stream_whose_loop_has_ended_is_closed_in_another_one(make_hub):
+def test_a_stream_whose_loop_has_ended_is_closed_in_another_loop(make_hub):
     go, over = threading.Event(), threading.Event()
 
     class Deaf:

@@ -165,7 +165,7 @@ def test_the_first_may_still_win(hub, players, way, stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_one_that_fails_leaves_the_race_to_the_other(hub, players, ended, way, stream):
+def test_after_one_attempt_fails_the_other_still_answers(hub, players, ended, way, stream):
     first, second = players
     second.slow, second.outcome = False, ServerError("down", status=503)
     ended.then = first.go.set  # the first attempt continues after the second has failed

@@ -290,7 +290,7 @@ def test_failing_over_is_invisible_before_the_first_content(scripted, make_hub):
     assert first.closed == 1
 
 
-def test_failing_over_discards_what_the_first_had_said(scripted, make_hub):
+def test_failing_over_discards_the_words_of_the_first_provider(scripted, make_hub):
     answer = make_hub(a=scripted(["wrong", ServerError("x")]), b=scripted(["right"])).complete("m", "x")
     assert answer.text == "right"
 

@@ -143,7 +143,7 @@ def test_every_request_has_its_outcome(hub):
     assert all(outcome.unwrap() is outcome.completion for outcome in outcomes)
 
 
-def test_nothing_asked_nothing_answered(hub):
+def test_no_requests_have_no_outcomes(hub):
     assert list(hub.complete_many([])) == []
 
 
@@ -427,7 +427,7 @@ def test_an_outcome_is_one_of_two():
         Outcome(0, Completion()).index = 5
 
 
-def test_the_default_hub_has_it_too(monkeypatch):
+def test_the_default_hub_makes_many_calls_too(monkeypatch):
     with serve() as url:
         monkeypatch.setenv("LOCKCHAT_URL", url)
         monkeypatch.setattr("providerhub._default._default", None)

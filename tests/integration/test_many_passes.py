@@ -85,7 +85,7 @@ def test_a_failure_that_may_pass_is_tried_again_after_the_others(hub_of):
 
 
 @pytest.mark.parametrize(("passes", "most"), [(0, 2), (1, 6), (3, 14)])
-def test_it_is_given_out_as_failed_after_so_many_tries(hub_of, passes, most):
+def test_a_failing_call_is_given_out_as_failed_after_its_last_pass(hub_of, passes, most):
     hub, provider = hub_of({"down": refused()})
     outcomes = by_index(hub.complete_many([ask("down"), ask("up")], passes=passes))
     assert isinstance(outcomes[0].error, ServerError)
@@ -575,7 +575,7 @@ class Late:
 """
 
 
-def test_a_list_that_cannot_be_had_is_the_providers_failure(site):
+def test_a_list_that_cannot_be_fetched_is_the_providers_failure(site):
     site.plugin("late", LISTING)
     out = site.run("""
         from providerhub import Hub, ProviderConnectionError

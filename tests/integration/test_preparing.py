@@ -308,7 +308,7 @@ def test_a_silent_list_of_a_later_choice_delays_few_calls_and_little(serve, make
     assert _lists(silent) == 1
 
 
-def test_a_list_that_could_not_be_had_is_tried_again_after_a_while(serve, make_hub):
+def test_a_list_that_could_not_be_fetched_is_tried_again_after_a_while(serve, make_hub):
     server, clock = serve("m"), FakeClock()
     hub = make_hub(clock, a=server)
     serve.down = True
@@ -855,7 +855,7 @@ def test_a_key_that_is_no_token_has_no_end(key):
 
 
 @pytest.mark.parametrize("model", ["m", ["m", "m"], "best"])
-def test_in_the_ordinary_case_there_is_nothing_to_do(model):
+def test_a_prepared_model_needs_no_jobs(model):
     hub = Hub(Settings(autoload=False, aliases={"best": ["m"]}), providers=[(ProviderInfo(name="a", models=("m",)), Fine())])
     hub.complete(model, "Hello")
     assert hub._preparer.is_prepared(model, 0.0)

@@ -89,7 +89,7 @@ def silent(way):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_silent_provider_is_joined_by_the_next_one(way, silent, make_hub, stream):
+def test_beside_a_silent_provider_the_next_provider_is_asked(way, silent, make_hub, stream):
     text, completion = _ask(make_hub(SOON, a=silent, b=Quick()), way, stream=stream)
     assert (text, completion.provider) == ("quick", "b")
     assert [(a.provider, a.outcome) for a in completion.route.attempts] == [("a", "abandoned"), ("b", "ok")]

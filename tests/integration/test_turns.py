@@ -307,7 +307,7 @@ def test_the_error_of_a_broken_answer_has_the_identifier_of_its_request(ask):
     assert (error.request_id, caught.value.route.attempts[0].request_id) == ("r-1", "r-1")
 
 
-def test_an_answer_without_one_has_none(ask):
+def test_an_answer_without_a_request_id_has_none(ask):
     with hub_of(FakeProvider("Hi")) as hub:
         answer = ask(hub, "m", "Hello?")
     assert (answer.request_id, answer.route.attempts[0].request_id) == (None, None)

@@ -240,7 +240,7 @@ URLS = {
 
 @pytest.mark.parametrize("name", URLS)
 @pytest.mark.parametrize("url", ["http://[::1", "http://host:99999"])
-def test_an_address_in_a_variable_that_is_none(name, url, monkeypatch):
+def test_a_wrong_address_in_a_variable_is_refused(name, url, monkeypatch):
     monkeypatch.setenv(URLS[name], url)
     error = _error(name, api_key=KEY, options={"project": "p"} if name in GOOGLE else {})
     assert isinstance(error, ConfigurationError)

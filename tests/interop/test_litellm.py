@@ -24,7 +24,7 @@ def test_its_models_are_listed(litellm):
     assert {"mock", "mock-claude", "busy", "broken", "full"} <= {model.name for model in found}
 
 
-def test_a_name_that_only_it_knows_is_found(litellm, hub_at):
+def test_a_name_that_only_the_gateway_knows_is_found(litellm, hub_at):
     assert hub_at("openai", litellm).complete("mock", "Hello").provider == "openai"
 
 
@@ -50,7 +50,7 @@ def test_a_wrong_key(litellm, hub_at, ask, plugin, model):
     assert "canary" not in str(caught.value) + caught.value.excerpt
 
 
-def test_a_model_that_it_lacks(litellm, hub_at, ask):
+def test_a_model_that_the_gateway_lacks(litellm, hub_at, ask):
     with pytest.raises((providerhub.ModelNotFoundError, providerhub.BadRequestError)):
         ask(hub_at("openai", litellm, models=["no-such-model"]), "openai/no-such-model")
 

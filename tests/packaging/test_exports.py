@@ -30,7 +30,7 @@ def test_all_lists_every_public_name_and_no_other() -> None:
     assert present == {name for name in providerhub.__all__ if not name.startswith("_")}
 
 
-def test_everything_listed_can_be_had() -> None:
+def test_every_listed_name_can_be_imported() -> None:
     namespace: dict[str, object] = {}
     exec("from providerhub import *", namespace)
     assert set(providerhub.__all__) <= set(namespace)

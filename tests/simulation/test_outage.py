@@ -25,7 +25,7 @@ def seed(request):
     return request.param
 
 
-def test_one_of_two(outage, seed):
+def test_an_outage_of_one_provider_of_two(outage, seed):
     world = outage.one_of_two(seed, clients=5).run()
     found = outage.figures(world)
     assert found.failed == 0
@@ -56,14 +56,14 @@ def test_the_pauses_of_a_long_outage_have_a_limit(outage, hangs, most):
     assert most / 2 < outage.longest_pause(world) <= most + 2  # and the time to the next call
 
 
-def test_the_only_one(outage, seed):
+def test_an_outage_of_the_only_provider(outage, seed):
     found = outage.figures(outage.the_only_one(seed, clients=5).run())
     assert found.amplification <= 1.1
     # Without another choice, no call waits for a breaker: the first call after the outage is answered.
     assert found.all_back <= 10
 
 
-def test_both_of_two(outage, seed):
+def test_an_outage_of_both_providers(outage, seed):
     world = outage.both(seed, clients=5).run()
     found = outage.figures(world)
     assert found.amplification <= 1.1

@@ -63,7 +63,7 @@ def test_the_names_of_an_answer_are_texts():
     assert (answer.id, answer.served_model, answer.request_id) == ("7", "{'name': 'm'}", None)
 
 
-def test_an_answer_without_them_has_none():
+def test_an_answer_without_extras_has_none():
     answer = gathered("Hi", Finish())
     assert (answer.citations, answer.media, answer.turn, answer.details, answer.id) == ((), (), None, {}, None)
 

@@ -135,7 +135,7 @@ def test_a_different_provider_comes_first_and_at_once():
     assert play.log == ["a", "b", "c"]
 
 
-def test_the_same_one_again_only_when_nobody_else_is_left_and_after_a_backoff():
+def test_a_provider_is_repeated_only_when_no_other_is_left_and_after_a_backoff():
     play = Play({"a": [_five(), OK], "b": [_five()]}).run()
     assert play.log == ["a", "b", 0.25, "a"]
     assert play.engine.route.attempts[-1].waited == 0.25
@@ -230,7 +230,7 @@ def test_a_rate_limit_is_waited_for_where_there_is_no_alternative():
         assert 2 <= wait <= 2.2
 
 
-def test_a_rate_limited_one_comes_after_those_that_merely_failed():
+def test_a_rate_limited_provider_comes_after_providers_that_merely_failed():
     play = Play({"a": [RateLimitError("x"), OK], "b": [_five(), OK]}).run()
     assert play.tried == ["a", "b", "b"]
 
@@ -698,7 +698,7 @@ def test_a_policy_may_go_on_after_more_classes():
 
 
 @pytest.mark.parametrize("after", ["restart", "continue"])
-def test_a_second_interruption_is_the_one_that_is_raised(after):
+def test_of_two_interruptions_the_second_is_raised(after):
     candidates = [_c("a", prefill=True), _c("b", prefill=True)]
     play = Play({"a": ["content"], "b": ["content"]}, *candidates, stream=True, on_interrupt=after).run()
     play.interrupt(ProtocolError("first")).run()

@@ -101,7 +101,7 @@ def test_when_the_companion_fails_the_next_candidate_joins_at_once():
     assert isinstance(engine.ended(53.0, empty=False, number=1), Done)
 
 
-def test_when_the_slow_one_fails_its_companion_has_its_share():
+def test_when_the_slow_attempt_fails_its_companion_has_its_share():
     engine = _engine("a", "b", "c")
     engine.opened(0.0)
     engine.slow(50.0)
@@ -109,7 +109,7 @@ def test_when_the_slow_one_fails_its_companion_has_its_share():
     assert engine.failed(ServerError("x"), 51.0, 1) == Pull(24.0)
 
 
-def test_joining_costs_a_token_of_the_second_ones_budget():
+def test_joining_costs_a_token_of_the_second_provider_s_budget():
     health = Health(lambda: 1.0)
     engine = _engine("a", "b", health=health)
     engine.opened(0.0)
@@ -124,7 +124,7 @@ def test_joining_costs_a_token_of_the_second_ones_budget():
     assert engine.slow(10.0).candidate == _c("c")
 
 
-def test_joining_costs_nothing_once_the_breaker_of_the_slow_one_is_open():
+def test_joining_costs_nothing_once_the_breaker_of_the_slow_provider_is_open():
     health = Health(lambda: 1.0)
     engine = _engine("a", "b", health=health)
     engine.opened(0.0)

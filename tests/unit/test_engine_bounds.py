@@ -83,14 +83,14 @@ def _hedged(*names, **knobs):
 
 
 @pytest.mark.parametrize("names", ["ab", "ba"])
-def test_of_two_at_once_the_one_that_is_named_fails(names):
+def test_of_two_parallel_attempts_the_named_attempt_fails(names):
     timed, second = _hedged(*names)
     assert second.candidate.provider == names[1]
     assert timed.engine.failed(_five(), 1003.0, 1) == Pull()
     assert [(a.provider, a.outcome) for a in timed.engine.route.attempts] == [(names[0], "error"), (names[1], "open")]
 
 
-def test_of_two_at_once_the_one_that_is_named_answers():
+def test_of_two_parallel_attempts_the_named_attempt_answers():
     timed, second = _hedged("a", "b")
     assert isinstance(timed.engine.ended(1004.0, empty=False, number=second.number), Done)
     assert [(a.provider, a.outcome, a.duration) for a in timed.engine.route.attempts] == [("a", "abandoned", 4), ("b", "ok", 2)]
@@ -213,7 +213,7 @@ def test_a_plugin_that_finds_its_settings_wanting_is_the_callers_to_mend():
     assert Timed("a").engine.failed(down, 1000.0).error is down
 
 
-def test_of_those_that_failed_the_next_one_that_may_be_repeated_is():
+def test_of_the_failed_candidates_the_next_repeatable_one_is_repeated():
     def again(*failures, **knobs):
         policy = RetryPolicy(attempts=9, retry_after_max=30)
         timed = Timed(*(provider for provider, _ in failures), policy=policy, **knobs)
@@ -229,7 +229,7 @@ def test_of_those_that_failed_the_next_one_that_may_be_repeated_is():
     assert again(("a", _five()), ("b", busy)) == "a"
 
 
-def test_one_whose_budget_is_spent_is_passed_over():
+def test_a_provider_whose_budget_is_spent_is_passed_over():
     timed = Timed("a", "b")
     while timed.health.take_budget("a", 1000.0):
         pass
@@ -238,7 +238,7 @@ def test_one_whose_budget_is_spent_is_passed_over():
     assert timed.engine.waited(1001.0).candidate == _c("b")
 
 
-def test_one_that_had_its_two_attempts_is_passed_over():
+def test_a_provider_that_had_its_two_attempts_is_passed_over():
     engine = Timed("a", "b", policy=RetryPolicy(attempts=9)).engine
     asked = []
     order = engine.failed(_five(), 1000.0)

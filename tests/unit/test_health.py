@@ -104,7 +104,7 @@ def test_the_window_is_thirty_seconds(later, reason):
     assert _reason(health, 1000.0 + later) == reason
 
 
-def test_how_many_in_a_row_is_a_rule():
+def test_a_rule_sets_how_many_failures_in_a_row_open_it():
     health = _health(rules=BreakerRules(calls=100))
     for at in (0.0, 5.0):
         for _ in range(4):
@@ -325,7 +325,7 @@ def test_a_changed_key_lifts_the_pauses_of_its_instance():
     assert health.all_healthy is True
 
 
-def test_a_late_refusal_of_the_old_key_does_not_pause_the_new_one():
+def test_a_late_refusal_of_the_old_key_does_not_pause_the_new_key():
     health = _health()
     late = health.acquire(ONE, 0.0)
     _fail(health, 0.0, AuthenticationError("no"))

@@ -30,7 +30,7 @@ def _engine(health, *names, hedge=True, stream=False, policy=POLICY, deadline=60
     return engine
 
 
-def test_it_is_due_after_the_95th_percentile_of_what_the_model_took():
+def test_a_rival_is_due_after_the_95th_percentile_of_the_model_s_times():
     assert _engine(_health("a", times=[n / 100 for n in range(1, 41)]), "a", "b").opened(0.0) == Pull(0.39)
 
 
@@ -55,7 +55,7 @@ def test_streams_and_whole_answers_are_measured_apart():
     ],
     ids=["not asked for", "no other candidate", "too little is known", "one attempt"],
 )
-def test_there_is_none_before_the_share_is_over(knobs, order):
+def test_there_is_no_rival_before_the_share_is_over(knobs, order):
     names = knobs.pop("names", ("a", "b"))
     assert _engine(_health("a"), *names, **knobs).opened(0.0) == order
 
@@ -69,7 +69,7 @@ def test_another_model_of_the_same_provider_is_no_rival():
     assert str(order.candidate) == "b/m"
 
 
-def test_it_costs_a_token_of_the_rivals_budget_and_there_is_one_only():
+def test_a_rival_costs_a_token_of_its_budget_and_there_is_only_one_rival():
     health = _health("a")
     while health.take_budget("b", 0.0):
         pass
@@ -103,7 +103,7 @@ def test_the_loser_counts_neither_way():
     assert health.unavailable(_candidates("a")[0], 0.6) is None
 
 
-def test_a_failed_one_leaves_the_other_alone_and_both_failed_go_on():
+def test_a_failed_attempt_does_not_end_its_rival_and_two_failures_go_on():
     engine = _engine(_health("a"), "a", "b", "c")
     engine.opened(0.0)
     second = engine.slow(0.4)
@@ -131,7 +131,7 @@ def test_a_window_that_was_too_small_is_not_hedged():
     assert isinstance(engine.failed(ContextLengthError("x"), 0.5, second.number), Fail)
 
 
-def test_none_is_begun_when_the_time_is_over():
+def test_no_rival_is_begun_when_the_time_is_over():
     engine = _engine(_health("a"), "a", "b", deadline=0.4)
     engine.opened(0.0)
     assert engine.slow(0.4) == Pull()

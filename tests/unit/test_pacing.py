@@ -179,7 +179,7 @@ def test_a_waiting_call_that_gives_up_frees_its_place(way):
 
 
 @pytest.mark.parametrize("granted", [False, True])
-def test_a_turn_that_is_garbage_collected_wakes_the_next_one(granted):
+def test_a_turn_that_is_garbage_collected_wakes_the_next_turn(granted):
     pacer = _pacer(concurrency=1)
     turns = [pacer.take(ONE, 0.0)] if granted else []
     woken = threading.Event()
@@ -309,7 +309,7 @@ def test_each_waiting_call_knows_its_own_time():
     assert _start_all(pacer, turns, 0.0, math.inf) == pytest.approx([n * seconds - 0.05 for n in (1, 2, 3)], abs=0.01)
 
 
-def test_the_next_one_is_told_its_time_when_the_first_one_gives_up():
+def test_the_next_turn_is_told_its_time_when_the_first_turn_gives_up():
     pacer = _pacer(rpm=6)
     pacer.take(ONE, 0.0)
     first, second = pacer.join(ONE, 0.0), pacer.join(ONE, 0.0)
@@ -321,7 +321,7 @@ def test_the_next_one_is_told_its_time_when_the_first_one_gives_up():
     assert woken == [due]
 
 
-def test_the_second_one_looks_where_the_first_one_does_not():
+def test_a_look_of_the_second_turn_makes_the_late_first_turn_ready():
     pacer = _pacer(rpm=60)
     pacer.take(ONE, 0.0)
     first, second = pacer.join(ONE, 0.0), pacer.join(ONE, 0.0)

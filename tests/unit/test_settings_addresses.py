@@ -63,7 +63,7 @@ def test_a_useless_value_is_refused_and_not_shown(fields, said):
     assert "canary" not in message
 
 
-def test_the_same_in_a_file_has_its_line(tmp_path):
+def test_a_wrong_scheme_in_a_file_is_named_with_its_line(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text('proxies = { htp = "http://p:1" }\n[providers.a]\nplugin = "b"\nproxies.htps = "http://p:1"\n')
     with pytest.raises(ConfigurationError) as raised:

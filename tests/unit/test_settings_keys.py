@@ -193,14 +193,14 @@ def test_a_key_from_the_keyring():
         (KeyringKey("broken", "me"), "the keyring answered with RuntimeError"),
     ],
 )
-def test_what_the_keyring_has_not(source, said):
+def test_a_key_that_the_keyring_does_not_have(source, said):
     with pytest.raises(ConfigurationError, match=said) as raised:
         source.read()
     assert CANARY not in str(raised.value)
     assert raised.value.__context__ is None
 
 
-def test_without_the_extra_its_name_is_told():
+def test_without_the_extra_the_error_names_it():
     code = (
         "import sys\nsys.modules['keyring'] = None\n"
         "from providerhub._settings.secrets import KeyringKey\nfrom providerhub import ConfigurationError\n"
@@ -320,7 +320,7 @@ def test_no_object_is_made_of_the_old_key_once_there_is_a_new_one(monkeypatch):
 
 
 @pytest.mark.usefixtures("importable")
-def test_whoever_asks_for_the_new_key_at_the_same_time_is_answered_when_it_is_in_force(monkeypatch):
+def test_a_thread_that_asks_for_the_new_key_waits_until_the_key_is_in_force(monkeypatch):
     instance = _instance_by_variable(monkeypatch)
     monkeypatch.setenv("ACME_KEY", "new")
     order = []

@@ -37,7 +37,7 @@ def test_a_registered_object(monkeypatch):
     assert (view.settings, view.missing, view.can_list) == (INFO.settings, (), False)
 
 
-def test_what_it_lacks_and_which_variable_sets_it(monkeypatch):
+def test_a_view_names_the_missing_setting_and_its_variable(monkeypatch):
     monkeypatch.delenv("ACME_URL", raising=False)
     view = _view()
     assert (view.state, view.missing) == ("not configured", ("ACME_URL",))

@@ -31,7 +31,7 @@ CANARY = "sk-canary-1234567890"
 
 @pytest.mark.parametrize("field", ["connect", "first_token", "head", "byte_idle", "token_idle", "total"])
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "5", True])
-def test_a_timeout_refuses_what_is_no_time(field, value):
+def test_a_timeout_refuses_values_that_are_no_positive_seconds(field, value):
     with pytest.raises(ValueError, match=field):
         Timeout(**{field: value})
 
@@ -45,7 +45,7 @@ def test_only_two_phases_may_be_without_a_time():
 
 
 @pytest.mark.parametrize("value", [0.001, 5, 1e6])
-def test_a_timeout_takes_what_is(value):
+def test_a_timeout_takes_positive_seconds(value):
     assert Timeout(total=value).total == value
 
 

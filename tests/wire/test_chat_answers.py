@@ -305,7 +305,7 @@ def test_custom_tool_calls_are_kept():
         assert (found.type, found.name, found.arguments) == ("custom", "run", "print(1)")
 
 
-def test_a_whole_message_behind_its_pieces_adds_nothing():
+def test_a_whole_message_after_its_pieces_adds_nothing():
     message = {"role": "assistant", "content": "Paris", "tool_calls": [entry(0, "a", "f", "{}")]}
     first = chunk(content="Paris", tool_calls=[entry(0, "a", "f", "{}")])
     for delta in ({}, {"role": "assistant", "content": ""}):

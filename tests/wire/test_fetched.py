@@ -114,12 +114,12 @@ def many(request):
     return request.param
 
 
-def test_many_calls_fetch_it_once(hub_of, service, many):
+def test_many_calls_fetch_the_token_once(hub_of, service, many):
     assert many(hub_of()) == ["fine"] * CALLS
     assert service.paths.count("/token") == 1
 
 
-def test_a_refused_one_is_fetched_once_and_costs_no_call(hub_of, service, many, caplog):
+def test_a_refused_token_is_fetched_once_and_costs_no_call(hub_of, service, many, caplog):
     hub = hub_of()
     assert str(hub.complete("m", "x")) == "fine"
     service.number += 100  # the service now has another token
@@ -140,7 +140,7 @@ def test_a_second_refusal_in_a_row_is_that_of_the_key(hub_of, service, caplog):
     assert service.paths == ["/token", "/talk"] * 2
 
 
-def test_a_late_refusal_of_the_old_one_leaves_the_new_one(service, hub_of):
+def test_a_late_refusal_of_the_old_token_keeps_the_new_token(service, hub_of):
     token, first, second = Fetched(lambda: iter(())), object(), object()
     token._held = first
     token._forget(second)
@@ -179,7 +179,7 @@ def test_another_call_goes_on_when_the_one_that_fetches_is_cancelled(hub_of, ser
     assert isinstance(error, asyncio.CancelledError)
 
 
-def test_one_whose_time_is_over_is_fetched_again(hub_of, service):
+def test_a_token_whose_time_is_over_is_fetched_again(hub_of, service):
     class Short(Acme):
         seconds = 0.0
 

@@ -129,6 +129,6 @@ def test_keys_without_a_place_are_noted_once_each():
 @pytest.mark.parametrize(
     "given", [{"type": "xml"}, {"type": "json_schema"}, {"type": "json_schema", "json_schema": {"name": "n"}}]
 )
-def test_a_form_that_is_none(given):
+def test_a_wrong_response_format_is_refused(given):
     with pytest.raises(InvalidRequestError, match="response_format must be a text, a JSON object, or a JSON schema"):
         form_of(given)

@@ -257,7 +257,7 @@ def test_halves_of_several_channels_are_kept_apart():
     assert {n: "".join(one.arguments for one in found if one.index == n) for n in (0, 1)} == {0: "😀", 1: "🌍"}
 
 
-def test_a_bare_error_behind_a_complete_answer_changes_nothing():
+def test_a_bare_error_after_a_complete_answer_changes_nothing():
     assert read(reader(SSEDecoder), sse(*OBJECTS), b'{"error": "odd"}\n') == read(reader(SSEDecoder), sse(*OBJECTS))
 
 

@@ -58,7 +58,7 @@ def test_any_cut_gives_the_same_answer(name, size):
 
 
 @pytest.mark.parametrize("name", ["length", "chunked", "empty", "204"])
-def test_bytes_behind_the_end_are_surplus(name):
+def test_bytes_after_the_end_are_surplus(name):
     raw, body = WHOLE[name]
     response, found = read(raw + b"HTTP", size=10**6)
     assert (found, response.ended, response.surplus) == (body, True, True)

@@ -415,20 +415,20 @@ LINES = [b'{"text": "fine", "end": "stop"}\n', b'{"text": " source"}\n']
 
 
 @pytest.mark.parametrize("end", [True, False])
-def test_data_behind_the_end_is_waited_for_a_moment(ask, end):
+def test_data_after_the_end_is_waited_for_a_moment(ask, end):
     steps = chunked([*LINES, *([] if end else [Hold()])], end=end)
     with FaultServer(steps) as server:
         assert ask(at(server, Trailing)) == ["fine", Finish("stop"), " source"]
 
 
-def test_bytes_without_meaning_do_not_prolong_the_wait_behind_the_end(ask):
+def test_bytes_without_meaning_do_not_prolong_the_wait_after_the_end(ask):
     script = [response_head(headers={"Content-Length": "9000"}), Send(LINES[0]), Drip(b"\n" * 150, interval=0.02), Close()]
     with FaultServer(script) as server:
         assert ask(at(server, Trailing)) == ["fine", Finish("stop")]
 
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
-def test_the_wait_behind_the_end_is_over_before_the_call_is(is_async):
+def test_the_wait_after_the_end_is_over_before_the_deadline_of_the_call(is_async):
     kind = type("Patient", (Trailing,), {"seconds": 60.0})
     info = ProviderInfo(name="acme", models=[ModelInfo("m", supports_stream=True)])
     with FaultServer(chunked([LINES[0], Hold()], end=False)) as server, Hub(Settings(autoload=False)) as hub:
@@ -476,7 +476,7 @@ def test_a_listing_that_never_ends_is_left():
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"models": {}}', b"[" * 9000])
-def test_a_listing_that_is_none(body):
+def test_an_answer_that_is_no_list_of_models(body):
     with FaultServer(http_response(200, body)) as server, pytest.raises(ProtocolError, match="check the configured url"):
         listed(at(server), pages())
 

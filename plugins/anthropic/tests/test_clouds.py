@@ -234,7 +234,7 @@ def test_the_event_stream_is_read_as_botocore_reads_it():
     ],
     ids=["prelude", "frame", "type", "header", "large", "small"],
 )
-def test_a_broken_frame_of_the_event_stream_is_refused_behind_the_whole_ones(broken):
+def test_a_broken_frame_of_the_event_stream_is_refused_after_the_whole_frames(broken):
     stream = EventStream()
     assert len(stream.feed_events(at_frames() + broken)) == len(EVENTS)
     for again in (lambda: stream.feed_events(b""), stream.finish, lambda: EventStream().feed_events(broken)):

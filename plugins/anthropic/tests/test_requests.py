@@ -111,7 +111,7 @@ def test_system_messages_at_the_beginning_are_the_system_prompt():
     assert [block["text"] for block in found["system"]] == ["a", "b"]
 
 
-def test_system_messages_in_mid_conversation_stand_behind_the_user_s_turn():
+def test_system_messages_in_mid_conversation_follow_the_user_s_turn():
     answer = {"role": "assistant", "content": "1"}
     assert talk(USER, system("French."), answer, USER) == [
         ("user", ["?"]), ("system", ["French."]), ("assistant", ["1"]), ("user", ["?"]),
@@ -151,7 +151,7 @@ def test_a_system_message_between_two_answers_is_refused():
     refused(USER, answer, system("a"), match="only after a message of the user")
 
 
-def test_a_system_message_may_stand_behind_the_result_of_a_server_tool():
+def test_a_system_message_may_follow_the_result_of_a_server_tool():
     """The service answers such a conversation; a recording of it is public."""
     found = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
     search = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "sky"}}

@@ -19,7 +19,7 @@ def run(*arguments):
     return CliRunner().invoke(app, arguments, env={"COLUMNS": "10000"})
 
 
-def test_the_list_of_plugins_has_one_line_for_them_with_their_variables(monkeypatch):
+def test_the_list_of_plugins_has_one_line_for_all_vendors_with_their_variables(monkeypatch):
     monkeypatch.setenv("GROQ_API_KEY", "k")
     lines = run("plugins").stdout.splitlines()
     (groq,) = [line for line in lines if line.startswith("groq\t")]
@@ -30,7 +30,7 @@ def test_the_list_of_plugins_has_one_line_for_them_with_their_variables(monkeypa
     assert not any(line.startswith("deepseek") for line in lines)
 
 
-def test_json_has_them_all():
+def test_json_has_all_vendors():
     found = json.loads(run("plugins", "--json").stdout)["plugins"]
     assert {"groq", "deepseek", "vllm"} <= {record["name"] for record in found}
 
@@ -44,7 +44,7 @@ def test_a_vendor_that_the_settings_name_has_a_line_of_its_own(monkeypatch, tmp_
     assert any(line.startswith("groq\t") and "GROQ_API_KEY" in line for line in lines)
 
 
-def test_the_doctor_imports_their_module_once_and_has_one_line_for_them():
+def test_the_doctor_imports_the_vendors_module_once_and_has_one_line_for_all():
     text = run("doctor", "-v").stdout
     assert text.count("providerhub_compatible\t") == 1
     (line,) = [line for line in text.splitlines() if line.startswith("providerhub-compatible\tai21")]

@@ -108,7 +108,7 @@ def test_an_address_is_made_of_settings(hub_at, name, options, address):
         ("databricks", "/serving-endpoints", "/serving-endpoints/chat/completions"),
     ],
 )
-def test_the_path_behind_the_address(hub_at, ask, name, path, target):
+def test_the_path_after_the_address(hub_at, ask, name, path, target):
     with FaultServer(WHOLE) as server, hub_at(name, server.url + path) as hub:
         assert ask(hub, f"{name}/sonar").text == "Hi"
     assert server.requests[0].target == target

@@ -69,7 +69,7 @@ def test_a_signed_turn_goes_back_as_it_came(stream, aio):
     ]
 
 
-def test_a_signature_behind_the_text():
+def test_a_signature_after_the_text():
     end = {"text": "", "thoughtSignature": "c2lnbmVk"}
     answer = answered(said({"text": "a"}, reason=None), said({"text": "b"}, reason=None), said(end), stream=True)
     assert answer.turn.content == [{"text": "ab"}, end]

@@ -233,7 +233,7 @@ def test_a_bundle_is_not_named_where_no_certificate_is_at_fault(ask, monkeypatch
 
 
 @pytest.mark.usefixtures("_no_variables")
-def test_no_other_error_names_them(ask, monkeypatch):
+def test_no_other_error_names_the_proxy_variables(ask, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     with FaultServer(http_response(500, "no")) as server, pytest.raises(providerhub.ServerError) as caught:
         ask(url=server.url)

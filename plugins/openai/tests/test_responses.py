@@ -270,7 +270,7 @@ def test_options_outrank_the_rest_and_none_removes_a_field():
     assert body["input"][0] == {"role": "system", "content": "a"}
 
 
-def test_items_that_only_this_api_has_come_behind_the_conversation():
+def test_items_that_only_this_api_has_come_after_the_conversation():
     item = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
     assert body_of(options={"input": [item]})["input"] == [USER, item]
 

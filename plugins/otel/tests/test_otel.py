@@ -209,7 +209,7 @@ def test_a_failed_call_has_the_class_of_its_error(make_hub):
     assert points()["gen_ai.client.operation.duration"][0].attributes["error.type"] == "providerhub.ServerError"
 
 
-def test_the_announced_names_are_chosen_by_the_variable(make_hub):
+def test_a_variable_selects_the_new_names_of_the_conventions(make_hub):
     make_hub(OPT_IN, a=ANSWER).complete("m", "x")
     found = points()
     assert {name.removeprefix("gen_ai.client.inference.") for name in found} == {

@@ -48,7 +48,7 @@ def test_a_function_travels_by_its_name() -> None:
         assert requests.post(server.url, answer, timeout=20).text == "hi"
 
 
-def test_what_cannot_be_served_is_said() -> None:
+def test_a_script_that_cannot_be_served_is_an_error() -> None:
     with pytest.raises(RuntimeError, match=r"did not start.*not a number"), serve_in_process(Poison()):
         pass
 

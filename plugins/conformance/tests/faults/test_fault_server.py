@@ -157,7 +157,7 @@ def test_a_connection_is_kept_alive_and_each_request_has_its_script() -> None:
         server.wait_idle()
 
 
-def test_a_request_too_many_is_told_so() -> None:
+def test_a_request_without_a_script_gets_a_500_that_says_so() -> None:
     with FaultServer(http_response()) as server:
         assert requests.get(server.url, timeout=20).status_code == 200
         answer = requests.get(server.url, timeout=20)

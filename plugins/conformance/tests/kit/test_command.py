@@ -33,7 +33,7 @@ def test_a_plugin_that_announces_its_suite_needs_no_option_and_as_a_process_only
     assert all(any(name in line for line in lines) for name in CHECKS)
 
 
-def test_one_that_does_not_is_told_what_to_say():
+def test_a_plugin_that_announces_no_wire_is_told_the_option():
     result = _run("good-async")
     assert result.exit_code == 1
     assert "does not announce" in result.stderr
