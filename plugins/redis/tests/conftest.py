@@ -204,7 +204,10 @@ class Slow:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listening.accept()
-                far = socket.create_connection(("127.0.0.1", self._port))
+                with contextlib.ExitStack() as after:
+                    after.enter_context(near)
+                    far = socket.create_connection(("127.0.0.1", self._port))
+                    after.pop_all()
                 for source, target, seconds in ((near, far, 0.0), (far, near, self._seconds)):
                     threading.Thread(target=self._pass, args=(source, target, seconds), daemon=True).start()
 
@@ -218,6 +221,12 @@ class Slow:
 
     def close(self):
         self._listening.close()
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """The server is not gone when this process, or that of the server, waits a second for a processor."""
+    monkeypatch.setattr("providerhub_redis._server.ANSWER", 60.0)
 
 
 @pytest.fixture

@@ -137,6 +137,7 @@ def test_a_limit_of_the_whole_account_and_one_of_a_model(server, worker):
     assert provider.asked == 1
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_full_server_counts_nothing_and_each_process_goes_on(serve, workers, log):
     server = serve("--maxmemory", "1")
     _, (hub,) = workers(server.url, 1, limits={"rpm": 3000}, answer=0.5)
@@ -179,6 +180,7 @@ def test_a_server_that_stops_answering_is_not_waited_for(server, workers):
     assert len(service.starts) == 20
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("on_outage", ["local", "refuse"])
 def test_a_slow_server_is_used_and_not_waited_for(server, slow, workers, log, on_outage):
     """Its answers come after 50 ms, and a call waits 5 ms: on_outage applies, and a late turn counts until it is given back."""

@@ -58,7 +58,7 @@ class RedisState:
         self.answer = shared.answer
         url = shared.url.reveal() if shared.url else ""
         self._url = url
-        client_of(url).close()  # a wrong address is refused now
+        client_of(url).close()  # a wrong address is refused now, and the thread has no module to import
         self._where = urlsplit(url).netloc.rpartition("@")[2] or "its socket"
         self._told: Callable[[Fact], object] = bool
         self._begin_empty()
