@@ -143,5 +143,5 @@ def test_fault_08_headers_dripped(row, serve):
 
 def test_fault_08_headers_dripped_to_a_call_that_does_not_stream(row, serve):
     drip = Drip(response_head(headers={"X-Pad": "0" * 10_000}), 0.01)
-    row.out_of_time(serve(drip), stream=False, timeout=Timeout(total=0.5))
+    row.out_of_time(serve(drip), stream=False, timeout=Timeout(total=1.5))
     row.joined(serve(drip), stream=False)

@@ -72,7 +72,7 @@ def test_fault_66a_slow_answers_of_two_providers(way, hub_of, serve, stream):
 
 
 def test_fault_67_silence_and_no_candidate_left(row, serve, stream):
-    row.out_of_time(serve(Hold()), stream=stream, timeout=Timeout(total=0.5))
+    row.out_of_time(serve(Hold()), stream=stream, timeout=Timeout(total=1.5))
 
 
 @pytest.mark.parametrize(("stall", "counts"), [(10.0, False), (0.05, True)])
@@ -97,7 +97,7 @@ def test_fault_69_pings_only_and_another_candidate(row, serve):
 
 
 def test_fault_69_pings_only_and_no_candidate_left(row, serve):
-    row.out_of_time(serve(close_delimited([PINGS])), timeout=Timeout(total=0.5))
+    row.out_of_time(serve(close_delimited([PINGS])), timeout=Timeout(total=1.5))
 
 
 def message(name):

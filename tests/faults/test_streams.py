@@ -431,7 +431,7 @@ def test_fault_33_byte_by_byte_for_ever_before_the_first_token(row, serve):
 def test_fault_33_byte_by_byte_until_the_total_is_over(row, serve, stream):
     kind = "text/event-stream" if stream else "application/json"
     script = close_delimited([DRIP], headers={"Content-Type": kind})
-    row.out_of_time(serve(script), stream=stream, timeout=Timeout(byte_idle=20, token_idle=20, total=0.5))
+    row.out_of_time(serve(script), stream=stream, timeout=Timeout(byte_idle=20, token_idle=20, total=1.5))
     if stream:  # the first byte of a whole answer's body ends its share
         row.joined(serve(script))
 
