@@ -1,5 +1,6 @@
 """Many calls at once: no lost row, no row that is taken too early, and nothing left behind."""
 
+import asyncio
 import pickle
 import queue
 import signal
@@ -494,3 +495,86 @@ def test_calls_that_cannot_be_stopped_do_not_hold_the_end_of_the_process_up(how)
     done = subprocess.run([sys.executable, "-c", LEFT, how], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "x\n"
     assert done.stderr.splitlines()[-1:] == ["ValueError: left"] * (how == "failed")
+
+
+class AsyncRows:
+    """An asynchronous input that counts what is taken of it, and may fail at its end."""
+
+    def __init__(self, *texts, error=None):
+        self.texts, self.error, self.taken, self.left = texts, error, [], False
+
+    async def __aiter__(self):
+        try:
+            for text in self.texts:
+                self.taken.append(text)
+                yield ask(text)
+            if self.error is not None:
+                raise self.error
+            if not self.texts:
+                await asyncio.sleep(3600)
+        finally:
+            self.left = True
+
+
+def test_an_asynchronous_input_is_read_as_calls_end(make_hub):
+    rows = AsyncRows(*"abcdef")
+
+    async def main():
+        found = []
+        async for outcome in make_hub(a=FakeProvider("fine")).acomplete_many(rows, concurrency=2):
+            found.append((outcome.index, outcome.completion.text))
+            assert len(rows.taken) <= len(found) + 4
+        return found
+
+    assert sorted(asyncio.run(main())) == [(index, "fine") for index in range(6)]
+    assert rows.left
+
+
+def test_an_error_of_an_asynchronous_input_comes_after_the_outcomes(make_hub):
+    rows, found = AsyncRows("a", "b", error=LookupError("no more")), []
+
+    async def main():
+        async for outcome in make_hub(a=FakeProvider("fine")).acomplete_many(rows):
+            found.append(outcome.index)  # noqa: PERF401 -- the loop ends with an error, and what came before counts
+
+    with pytest.raises(LookupError, match="no more"):
+        asyncio.run(main())
+    assert sorted(found) == [0, 1]
+
+
+def test_leaving_early_ends_an_asynchronous_input_and_the_calls(make_hub):
+    rows, begun = AsyncRows("a", "b", "c"), []
+
+    class Slow:
+        async def astream(self, request, call):
+            begun.append(request.messages[-1]["content"])
+            if len(begun) > 1:
+                await asyncio.sleep(3600)
+            yield "fine"
+
+        def stream(self, request, call):
+            raise NotImplementedError
+
+    async def main():
+        outcomes = make_hub(a=Slow()).acomplete_many(rows, concurrency=2)
+        first = await anext(outcomes)
+        await outcomes.aclose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return first.completion.text
+
+    assert asyncio.run(main()) == "fine"
+    assert rows.left
+
+
+def test_an_asynchronous_input_that_waits_is_cancelled(make_hub):
+    rows = AsyncRows()
+
+    async def main():
+        outcomes = make_hub(a=FakeProvider("fine")).acomplete_many(rows)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await anext(outcomes)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+    assert rows.left

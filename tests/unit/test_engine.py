@@ -135,6 +135,13 @@ def test_a_different_provider_comes_first_and_at_once():
     assert play.log == ["a", "b", "c"]
 
 
+def test_a_model_that_the_plan_names_again_has_no_more_attempts_than_allowed():
+    policy = RetryPolicy(attempts=9, attempts_per_provider=1)
+    play = Play({"a": [_five()], "b": [_five()]}, _c("a"), _c("b"), _c("a"), policy=policy).run()
+    assert play.log == ["a", "b"]
+    assert [(skip.provider, skip.reason) for skip in play.engine.route.skipped] == [("a", "attempts used up")]
+
+
 def test_a_provider_is_repeated_only_when_no_other_is_left_and_after_a_backoff():
     play = Play({"a": [_five(), OK], "b": [_five()]}).run()
     assert play.log == ["a", "b", 0.25, "a"]
