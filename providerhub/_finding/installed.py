@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 _COMPATIBLE = (
     "ai21", "alibaba", "avian", "baseten", "bedrock-mantle", "cerebras", "cloudflare", "crusoe", "databricks", "deepinfra",
-    "deepseek", "fireworks", "github", "gpustack", "groq", "heroku", "huggingface", "hyperbolic", "lambda", "litellm",
-    "llamacpp", "lmstudio", "minimax", "moonshot", "nebius", "novita", "nvidia", "openrouter", "ovhcloud", "perplexity",
-    "sambanova", "sglang", "snowflake", "together", "vercel", "vllm", "watsonx", "writer", "xai", "zai", "zhipu",
+    "deepseek", "doubleword", "fireworks", "github", "gpustack", "groq", "heroku", "huggingface", "hyperbolic", "lambda",
+    "litellm", "llamacpp", "lmstudio", "minimax", "moonshot", "nebius", "novita", "nvidia", "openrouter", "ovhcloud",
+    "perplexity", "sambanova", "sglang", "snowflake", "together", "venice", "vercel", "vllm", "watsonx", "writer", "xai",
+    "xiaomi", "zai", "zhipu",
 )  # fmt: skip
 # The distributions of this project that messages say to install, without `providerhub-`: for the first characters of a model, a
 # table of the settings, a command, the address of a store, and a provider.

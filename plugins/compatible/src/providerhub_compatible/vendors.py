@@ -162,6 +162,7 @@ VENDORS: Mapping[str, Vendor] = {
         "DeepSeek", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",), "https://api-docs.deepseek.com/api/create-chat-completion",
         reasoning="thinking_effort", kind="json_object",
     ),
+    "doubleword": Vendor("Doubleword", "https://api.doubleword.ai/v1", ("DOUBLEWORD_API_KEY",), "https://docs.doubleword.ai/"),
     "fireworks": Vendor(
         "Fireworks", "https://api.fireworks.ai/inference/v1", ("FIREWORKS_API_KEY",),
         "https://docs.fireworks.ai/api-reference/post-chatcompletions",
@@ -264,6 +265,10 @@ VENDORS: Mapping[str, Vendor] = {
         "Together AI", "https://api.together.xyz/v1", ("TOGETHER_API_KEY", "TOGETHER_AI_API_KEY"),
         "https://docs.together.ai/reference/chat-completions-1", price=_PER_MILLION, reasoning="enabled",
     ),
+    "venice": Vendor(
+        "Venice", "https://api.venice.ai/api/v1", ("VENICE_API_KEY",), "https://docs.venice.ai/api-reference",
+        price=("model_spec.pricing.input.usd", "model_spec.pricing.output.usd", 1.0),
+    ),
     "vercel": Vendor(
         "Vercel AI Gateway", "https://ai-gateway.vercel.sh/v1",
         ("AI_GATEWAY_API_KEY", "VERCEL_AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN"), "https://vercel.com/docs/ai-gateway",
@@ -286,6 +291,10 @@ VENDORS: Mapping[str, Vendor] = {
         "xAI", "https://api.x.ai/v1", ("XAI_API_KEY",), "https://docs.x.ai/docs/api-reference",
         models="language-models", entries="models", max_tokens=_NEW_NAME,
         price=("prompt_text_token_price", "completion_text_token_price", 1e-4),
+    ),
+    "xiaomi": Vendor(
+        "Xiaomi MiMo", "https://api.xiaomimimo.com/v1", ("MIMO_API_KEY", "XIAOMI_API_KEY"),
+        "https://platform.xiaomimimo.com/docs/en-US/api/chat/openai-api", max_tokens=_NEW_NAME, reasoning="thinking",
     ),
     "zai": Vendor(
         "Z.AI", "https://api.z.ai/api/paas/v4", ("ZAI_API_KEY",), "https://docs.z.ai/api-reference/llm/chat-completion",
