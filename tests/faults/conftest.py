@@ -131,7 +131,7 @@ def _nothing_leaks(witness):
     gc.collect()  # an object that is closed only now warns, and a warning is an error
     for thread in _new(threads):
         if thread.name.startswith("providerhub"):
-            thread.join(10)
+            thread.join(60)
     assert _new(threads) == set()
     assert sum(thread.name == WATCHDOG for thread in threading.enumerate()) <= 1
     after = _descriptors()
@@ -268,7 +268,7 @@ async def _left_over():
     """The tasks that do not end by themselves. The last tasks of dropped objects do end."""
     await asyncio.sleep(0)
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    return (await asyncio.wait(tasks, timeout=10))[1] if tasks else tasks
+    return (await asyncio.wait(tasks, timeout=60))[1] if tasks else tasks
 
 
 async def _next(stream):

@@ -73,7 +73,7 @@ def test_fault_71_own_limit_full_and_no_alternative(way, hub_of, serve):
     stream = way.call(hub, stream=True)
     thread = threading.Thread(target=call)
     thread.start()
-    assert calls.wait(20)
+    assert calls.wait(60)
     way.close(stream)  # the turn is given back, even if the other call does not wait for it yet
     way.run(thread.join, 20)
     (answer,) = answers
@@ -286,7 +286,7 @@ def test_fault_85_close_during_a_backoff(way, hub_of, serve):
         reader.start()
         server.reached("refused")
         stream.close()
-        reader.join(20)
+        reader.join(60)
         assert not reader.is_alive()
     assert server.served == 1
     assert [event.text for event in seen if isinstance(event, TextDelta)] == ["Hel"]

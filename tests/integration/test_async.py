@@ -71,7 +71,7 @@ def _no_thread_is_left():
     yield
     gc.collect()
     for thread in streams() - before:
-        thread.join(10)
+        thread.join(60)
     assert not streams() - before
 
 

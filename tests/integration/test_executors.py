@@ -144,7 +144,7 @@ def test_a_row_of_a_killed_process_is_sent_once_more(kills):
 
         def kill():
             for gate in held:
-                server.reached(gate.name, timeout=30)
+                server.reached(gate.name, timeout=60)
                 for child in multiprocessing.active_children():
                     os.kill(child.pid, signal.SIGKILL)
 

@@ -156,6 +156,6 @@ call = pool.submit(sleep, 3)
 while not call.running():
     sleep(0.01)
 in_child(lambda: (_kill_all(), pool.kill(), "left"))
-print(call.result(30))
+print(call.result(60))
 pool.shutdown()
 """).splitlines() == ["(None, None, 'left')", "None"]

@@ -165,7 +165,7 @@ def test_the_loser_of_a_race_is_settled_too(guarded, scripted):
     release = threading.Event()
 
     def slow():
-        release.wait(30)
+        release.wait(60)
         yield "late"
 
     def quick():
@@ -192,7 +192,7 @@ def test_a_helper_over_the_budget_leaves_the_slow_attempt_alone(guarded, scripte
                 raise
 
     def slow():
-        refused.wait(30)
+        refused.wait(60)
         yield "late"
 
     settings = Settings(autoload=False, retry=RetryPolicy(beside_after=0.01))
@@ -216,7 +216,7 @@ def test_a_cancelled_task_gives_back_what_a_thread_reserves_meanwhile(guarded, s
     class Slow(Money):
         def reserve(self, call, candidate, bound):
             entered.set()
-            leave.wait(30)
+            leave.wait(60)
             return super().reserve(call, candidate, bound)
 
         def release(self, token):
@@ -235,7 +235,7 @@ def test_a_cancelled_task_gives_back_what_a_thread_reserves_meanwhile(guarded, s
         leave.set()
 
     asyncio.run(cancelled())
-    assert ended.wait(30)
+    assert ended.wait(60)
     assert not gate.open
 
 

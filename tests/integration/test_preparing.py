@@ -406,7 +406,7 @@ def test_the_event_loop_goes_on_while_a_service_lists_its_models(lister):
     may_go_on = threading.Event()
 
     def discover(config):
-        assert may_go_on.wait(20)  # the event loop sets it
+        assert may_go_on.wait(60)  # the event loop sets it
         return ["late"]
 
     async def main():
@@ -735,7 +735,7 @@ class Source:
         self.keys, self.gate = list(keys), gate
 
     def read(self):
-        assert self.gate is None or self.gate.wait(20)
+        assert self.gate is None or self.gate.wait(60)
         return self.keys.pop(0) if len(self.keys) > 1 else self.keys[0]
 
 
@@ -881,7 +881,7 @@ def test_no_model_is_left_to_the_plan(model):
 def test_the_event_loop_goes_on_while_a_plugin_is_imported(site):
     site.plugin("slow")
     with (site.path / "plug_slow.py").open("a", encoding="utf-8") as file:
-        file.write("\nimport builtins\nassert builtins.may_go_on.wait(20)\n")
+        file.write("\nimport builtins\nassert builtins.may_go_on.wait(60)\n")
     out = site.run(
         """
         import asyncio, builtins, threading, providerhub
@@ -1030,7 +1030,7 @@ def test_nothing_of_a_first_call_stops_the_event_loop(site):
 def test_a_plugin_that_is_imported_for_longer_than_the_call_may_take_ends_the_call(site):
     site.plugin("slow")
     with (site.path / "plug_slow.py").open("a", encoding="utf-8") as file:
-        file.write("\nimport builtins\nbuiltins.may_go_on.wait(20)\n")
+        file.write("\nimport builtins\nbuiltins.may_go_on.wait(60)\n")
     out = site.run(
         """
         import asyncio, builtins, threading, providerhub
@@ -1128,7 +1128,7 @@ def test_the_event_loop_goes_on_while_an_object_is_made(instance):
     may_go_on = threading.Event()
 
     def create(config):
-        assert may_go_on.wait(20)
+        assert may_go_on.wait(60)
         return Native(config)
 
     one = instance(create)
@@ -1149,7 +1149,7 @@ def test_a_loop_may_ask_while_a_thread_makes_an_object(instance):
     may_go_on = threading.Event()
 
     def create(config):
-        assert may_go_on.wait(20)
+        assert may_go_on.wait(60)
         return Native(config)
 
     one = instance(create)
@@ -1208,7 +1208,7 @@ def test_closing_under_asyncio_waits_for_a_provider_for_a_limited_time(instance,
             astream = None
 
             def close(self):
-                assert may_end.wait(20)
+                assert may_end.wait(60)
         else:
 
             async def aclose(self):

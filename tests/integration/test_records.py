@@ -159,7 +159,7 @@ def test_the_hooks_of_a_slow_attempt_have_the_context_of_the_caller(observed, re
     release = threading.Event()
 
     def slow():
-        release.wait(30)
+        release.wait(60)
         yield "late"
 
     def quick():

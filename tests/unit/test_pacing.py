@@ -639,7 +639,7 @@ def test_threads_wait_for_their_turns():
             event = threading.Event()
             turn.wake = event.set
             while not turn.ready:
-                assert event.wait(20)
+                assert event.wait(60)
                 event.clear()
                 pacer.look(turn, 0.0)
             with guard:
@@ -654,7 +654,7 @@ def test_threads_wait_for_their_turns():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert sorted(finished) == list(range(12))
     assert most[0] <= 3
     assert {pace.in_use for pace in pacer.snapshot(0.0).values()} == {0}
@@ -689,7 +689,7 @@ def test_tasks_of_two_event_loops_wait_for_their_turns():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len(finished) == 80
     assert pacer.snapshot(0.0)["acme", ""].in_use == 0
 

@@ -36,7 +36,7 @@ class Service:
         self.paths.append(request.path)
         if request.path == "/token":
             self.asked.set()
-            self.go.wait(30)
+            self.go.wait(60)
             self.number += 1
             return http_response(500) if self.broken else http_response(body={"token": f"secret-{self.number}"})
         if request.header("authorization") != f"Bearer secret-{self.number}" or self.refuses:

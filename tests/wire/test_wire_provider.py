@@ -250,7 +250,7 @@ class Waiting(Acme):
     def work(self):
         self.threads.append(threading.current_thread())
         self.begun.set()
-        assert self.over.wait(30)
+        assert self.over.wait(60)
         return 7
 
 
@@ -283,7 +283,7 @@ def test_work_that_blocks_ends_with_the_call(ask):
     with pytest.raises(ProviderTimeoutError, match="total timeout"):
         ask(provider, call=CallContext(Timeout(total=0.05)))
     call = CallContext(Timeout(total=60))
-    threading.Thread(target=lambda: (provider.begun.wait(30), call.cancel())).start()
+    threading.Thread(target=lambda: (provider.begun.wait(60), call.cancel())).start()
     with pytest.raises(ProviderConnectionError, match="cancelled"):
         ask(provider, call=call)
     provider.over.set()

@@ -28,7 +28,7 @@ class Timed:
             self.now += 1
             self.most = max(self.most, self.now)
         self.full.release()
-        self.go.wait(20)
+        self.go.wait(60)
         with self.lock:
             self.now -= 1
         yield "fine"
@@ -83,7 +83,7 @@ def test_all_workers_together_keep_the_calls_at_once(server, workers):
     service.go.clear()
     threads, errors = ask(hubs, 4)
     for _ in range(2):
-        assert service.full.acquire(timeout=20)
+        assert service.full.acquire(timeout=60)
     assert not service.full.acquire(timeout=0.5)
     service.go.set()
     for thread in threads:
@@ -219,10 +219,10 @@ def test_the_slots_of_a_process_that_died_come_back(server, connect):
         client.hset("providerhub:{providerhub}:lane:acme:00:m:calls", "dead", 1)
         client.zadd("providerhub:{providerhub}:lane:acme:00:m:leases", {"dead": time.time() + 30})
         assert store.claim(claim, answer)
-        assert answered.acquire(timeout=20)
+        assert answered.acquire(timeout=60)
         client.zadd("providerhub:{providerhub}:lane:acme:00:m:leases", {"dead": time.time() - 1})
         assert store.claim(claim, answer)
-        assert answered.acquire(timeout=20)
+        assert answered.acquire(timeout=60)
     assert [reason for reason, _ in answers] == ["concurrency", ""]
 
 
@@ -231,7 +231,7 @@ def test_a_process_that_closes_gives_its_turns_back(server, workers, connect):
     service.go.clear()
     thread = threading.Thread(target=first.complete, args=("acme/m", "?"))
     thread.start()
-    assert service.full.acquire(timeout=20)
+    assert service.full.acquire(timeout=60)
     first._sharing._store.close()
     service.go.set()
     assert second.complete("acme/m", "?", timeout=20).text == "fine"

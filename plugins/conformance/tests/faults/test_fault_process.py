@@ -24,16 +24,16 @@ class Poison:
 
 def test_it_serves_and_counts() -> None:
     with serve_in_process(http_response(body=b"hi")) as server:
-        assert [requests.get(server.url, timeout=20).text for _ in range(3)] == ["hi"] * 3
+        assert [requests.get(server.url, timeout=60).text for _ in range(3)] == ["hi"] * 3
         assert (server.stats().connected, server.stats().served) == (3, 3)
     with pytest.raises(requests.exceptions.ConnectionError):
-        requests.get(server.url, timeout=20)
+        requests.get(server.url, timeout=60)
 
 
 def test_gates_work_from_here() -> None:
     with (
         serve_in_process(chunked(sse("a", Gate("g"), "b"))) as server,
-        requests.get(server.url, stream=True, timeout=20) as answer,
+        requests.get(server.url, stream=True, timeout=60) as answer,
     ):
         server.reached("g")
         with pytest.raises(TimeoutError, match="was not reached 2"):
@@ -45,7 +45,7 @@ def test_gates_work_from_here() -> None:
 def test_a_function_travels_by_its_name() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
     with serve_in_process(operator.attrgetter("body")) as server:
-        assert requests.post(server.url, answer, timeout=20).text == "hi"
+        assert requests.post(server.url, answer, timeout=60).text == "hi"
 
 
 def test_a_script_that_cannot_be_served_is_an_error() -> None:

@@ -63,7 +63,7 @@ def nothing_is_left_behind() -> Iterator[None]:
 
 @contextlib.contextmanager
 def client(server: FaultServer, ask: bytes = ASK) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as sock:
         sock.sendall(ask)
         yield sock
 
@@ -159,8 +159,8 @@ def test_a_connection_is_kept_alive_and_each_request_has_its_script() -> None:
 
 def test_a_request_without_a_script_gets_a_500_that_says_so() -> None:
     with FaultServer(http_response()) as server:
-        assert requests.get(server.url, timeout=20).status_code == 200
-        answer = requests.get(server.url, timeout=20)
+        assert requests.get(server.url, timeout=60).status_code == 200
+        answer = requests.get(server.url, timeout=60)
         assert (answer.status_code, answer.text) == (500, "fault server: no script is left for request 2")
         assert server.served == 2
 
@@ -170,7 +170,7 @@ def test_a_function_answers_every_request() -> None:
         return http_response(200, request.body[::-1])
 
     with FaultServer(echo) as server:
-        assert [requests.post(server.url, body, timeout=20).text for body in ("abc", "xyz")] == ["cba", "zyx"]
+        assert [requests.post(server.url, body, timeout=60).text for body in ("abc", "xyz")] == ["cba", "zyx"]
 
 
 def test_a_request_aside_takes_no_script() -> None:
@@ -179,7 +179,7 @@ def test_a_request_aside_takes_no_script() -> None:
 
     with FaultServer(http_response(200, b"one"), http_response(200, b"two"), aside=aside) as server:
         paths = ("/token", "/", "/token", "/")
-        assert [requests.get(server.url + path, timeout=20).text for path in paths] == ["token", "one", "token", "two"]
+        assert [requests.get(server.url + path, timeout=60).text for path in paths] == ["token", "one", "token", "two"]
         assert [request.path for request in server.requests] == ["/", "/"]
 
 
@@ -246,7 +246,7 @@ def test_closing_the_server_ends_every_script(script: Script) -> None:
             read_all(sock)
     assert server.connections[0].gone is None
     with pytest.raises(OSError, match=r".*"):
-        socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        socket.create_connection(("127.0.0.1", server.port), timeout=60)
 
 
 def test_waiting_in_vain_says_for_what() -> None:
@@ -262,11 +262,11 @@ def test_waiting_in_vain_says_for_what() -> None:
 def test_a_script_can_begin_before_any_request() -> None:
     scripts = ([AtConnect(), b"SSH-2.0-x\r\n", Close()], [AtConnect(), Reset()], http_response(body=b"ok"))
     with FaultServer(*scripts) as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as sock:
             assert read_all(sock) == b"SSH-2.0-x\r\n"
-        with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", server.port), timeout=60) as sock:
             sock.recv(1)  # the reset may also come while the connection is being made
-        assert requests.get(server.url, timeout=20).text == "ok"
+        assert requests.get(server.url, timeout=60).text == "ok"
         assert (server.connected, server.served) == (3, 1)
 
 
@@ -286,9 +286,9 @@ def test_tls_is_spoken_and_distrust_is_seen(tmp_path: Path) -> None:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     script = close_delimited([b"over", Pause(0.001), b" TLS"])
     with FaultServer([AtConnect()], script, http_response(), tls=context) as server:
-        assert requests.get(server.url, timeout=20, verify=str(tmp_path / "ca.pem")).text == "over TLS"
+        assert requests.get(server.url, timeout=60, verify=str(tmp_path / "ca.pem")).text == "over TLS"
         with pytest.raises(requests.exceptions.SSLError):
-            requests.get(server.url, timeout=20)
+            requests.get(server.url, timeout=60)
         server.client_gone(1)
         assert isinstance(server.connections[1].tls_error, ssl.SSLError)
         assert server.served == 1
@@ -296,7 +296,7 @@ def test_tls_is_spoken_and_distrust_is_seen(tmp_path: Path) -> None:
 
 def test_an_address_that_refuses() -> None:
     with refusing_url() as url, pytest.raises(requests.exceptions.ConnectionError, match="refused"):
-        requests.get(url, timeout=20)
+        requests.get(url, timeout=60)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit into the queue")
