@@ -12,7 +12,7 @@ import redis
 
 from providerhub import Claim
 
-pytestmark = pytest.mark.unix
+pytestmark = [pytest.mark.unix, pytest.mark.usefixtures("patient")]
 
 MARGIN = 0.95  # the share of a rate that is used
 
@@ -38,7 +38,7 @@ def test_a_process_that_waits_gets_what_another_keeps(server, worker):
     for _ in range(2):
         hub, provider, _ = worker(server.url, limits=limits, answer=20.0)
         hubs.append(hub)
-        provider.stream = lambda _request, _call: iter([f"fine{together.wait(20)}"])
+        provider.stream = lambda _request, _call: iter([f"fine{together.wait(60)}"])
     for hub in hubs:
         two = [{"model": "acme/m", "messages": "?", "timeout": 20}] * 2
         assert [outcome.error for outcome in hub.complete_many(two, concurrency=2)] == [None, None]
@@ -51,7 +51,7 @@ def test_turns_under_other_limits_are_asked_for(server, connect):
     for number, lanes in enumerate((rate, both, both, both)):
         if store.claim(claim := Claim(f"c{number}", lanes, 0.0), lambda *found: answers.put(found)) is None:
             answers.put(("", 0.0))
-        assert answers.get(timeout=20)[0] == ("" if number < 3 else "concurrency")
+        assert answers.get(timeout=60)[0] == ("" if number < 3 else "concurrency")
     store.give_back(claim, None)  # it has no turn
     with redis.Redis.from_url(server.url) as client:
         [key] = client.keys("*:calls")
