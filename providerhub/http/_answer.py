@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from providerhub._rules.status import request_id
-from providerhub._values.errors import CallerError, ProtocolError, ProviderConnectionError, ProviderError, ProviderTimeoutError
+from providerhub._values.errors import CallerError, ProtocolError, ProviderConnectionError, ProviderError
 from providerhub._values.provider import CallContext, Piece
 from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer_timer import AnswerTimer
@@ -75,10 +75,8 @@ class BaseAnswer:
             self.log.failed(error)
         if isinstance(error, ProviderError | CallerError):
             return error
-        if self._is_aborted():
+        if self._is_aborted() or self._call.remaining() == 0:
             return self._timer.error()
-        if self._call.remaining() == 0:
-            return ProviderTimeoutError("the answer had not ended when the call's total timeout expired")
         return self._explained(error)
 
     def refused(self) -> None:

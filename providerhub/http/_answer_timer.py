@@ -85,16 +85,14 @@ class AnswerTimer(Timer):
             return ProviderConnectionError("the call was cancelled", retryable=False)
         if self.connect_due < math.inf and call.remaining() > 0 and call.clock() < self.token_due:
             return ProviderTimeoutError("connecting took longer than the connect timeout")
-        if call.remaining() == 0:
-            said = "the answer had not ended when the call's total timeout expired"
-        elif self.byte_due < math.inf and call.clock() < self._token_deadline():
-            said = f"no byte came for {call.timeout.byte_idle:g} s (byte idle timeout)"
-        elif call.idles:
-            said = f"no content came for {self._token_idle:g} s (token idle timeout)"
-        elif self.first is None:
-            said = "the answer had not ended when the call's total timeout expired"
-        else:
-            said = f"no content came for {self.first:g} s ({'first token' if self._stream else 'head'} timeout)"
+        said = "the answer had not ended when the call's total timeout expired"
+        if call.remaining() > 0:
+            if self.byte_due < math.inf and call.clock() < self._token_deadline():
+                said = f"no byte came for {call.timeout.byte_idle:g} s (byte idle timeout)"
+            elif call.idles:
+                said = f"no content came for {self._token_idle:g} s (token idle timeout)"
+            elif self.first is not None:
+                said = f"no content came for {self.first:g} s ({'first token' if self._stream else 'head'} timeout)"
         return ProviderTimeoutError(said)
 
     def _token_deadline(self) -> float:
