@@ -57,18 +57,17 @@ class AsyncAnswer(BaseAnswer):
         self._connection: Connection | None = None
         session.users += 1
 
-    async def take(self, connection: Connection, request: Sent, proxied: dict[str, str] | None) -> None:
+    async def take(self, connection: Connection, request: Sent) -> None:
         """Send a request and read the head of its answer.
 
         Args:
             connection: The connection.
             request: The request.
-            proxied: The headers for a proxy without encryption; `None` without a proxy.
         """
         self._connection, self._timer.callback = connection, connection.abort
         self._response = Response(request.method)
         self._timer.check()
-        connection.transport.write(request.written(proxied))
+        connection.transport.write(request.written())
         while not self.status:
             data = await connection.read()
             self._timer.check()

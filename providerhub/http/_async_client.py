@@ -11,9 +11,8 @@ from providerhub._values.provider import CallContext
 from providerhub._watchdog import WATCHDOG
 from providerhub.http._async_answer import AsyncAnswer, LoopTimer
 from providerhub.http._async_connection import Connection
-from providerhub.http._base import ERROR_BODY_LIMIT, Client
+from providerhub.http._base import ERROR_BODY_LIMIT, Client, Sent
 from providerhub.http._orders import Blocking, aworked
-from providerhub.http._places import proxy_headers
 from providerhub.http._request import HttpAnswer, HttpRequest
 from providerhub.http._session import Session, drop_lost
 
@@ -45,9 +44,7 @@ class AsyncHttpClient(Client):
         from asyncio import get_running_loop  # slow to import; a caller with a running loop has imported it
 
         sent = self._prepared(request, call)
-        origin = sent.address.origin
         session = await self._session(get_running_loop())
-        proxy = self._proxy(origin)
         timer = LoopTimer(call, session.loop, stream=request.stream)
         answer = AsyncAnswer(call, timer, session, self.body_limit, stream=request.stream)
         answer.log = self._logged(sent)
@@ -55,13 +52,13 @@ class AsyncHttpClient(Client):
             WATCHDOG.start(timer)
             if not session.turns.has_room():
                 await session.turns.wait()
-            connection = session.take(origin) or await self._opened(session, timer, call, origin, proxy)
-            await answer.take(connection, sent, proxy_headers(proxy) if proxy and origin.startswith("http:") else None)
+            connection = session.take(sent.address.origin) or await self._opened(session, timer, call, sent)
+            await answer.take(connection, sent)
             if not 200 <= answer.status < 300:
                 self._refuse(sent, answer, b"" if answer.status < 400 else await answer.peek(ERROR_BODY_LIMIT))
         return answer
 
-    async def _opened(self, session: Session, timer: LoopTimer, call: CallContext, origin: str, proxy: str | None) -> Connection:
+    async def _opened(self, session: Session, timer: LoopTimer, call: CallContext, sent: Sent) -> Connection:
         """Open a connection within the timeouts of the answer and of the connect phase."""
         from asyncio import timeout  # slow to import; a caller with a running loop has imported it
 
@@ -74,6 +71,7 @@ class AsyncHttpClient(Client):
                         phase.reschedule(0.0)
 
                 timer.callback = expire
+                origin, proxy = sent.address.origin, sent.proxy
                 is_secure = origin.startswith("https:") or (proxy or "").startswith("https:")
                 # Reading the certificates here would block the loop.
                 tls = (self._tls or await aworked(Blocking(self._secure), call)) if is_secure else None

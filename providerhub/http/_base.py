@@ -37,7 +37,7 @@ from providerhub.http._endpoint import (
     shown,
 )
 from providerhub.http._fetched import Fetched
-from providerhub.http._places import NO_TLS, certificates, chosen_proxy
+from providerhub.http._places import NO_TLS, certificates, chosen_proxy, proxy_headers
 from providerhub.http._request import HttpRequest, Wire, is_absolute
 from providerhub.http._wire_log import ExchangeLog, opened, unnamed, written
 
@@ -79,20 +79,21 @@ class Sent(NamedTuple):
     address: Address
     headers: dict[str, str]
     body: bytes | None
-    stream: bool
+    proxy: str | None
 
-    def written(self, proxied: Mapping[str, str] | None) -> bytes:
+    def written(self) -> bytes:
         """Return head and body in one piece, since a second piece would wake the server a second time.
 
-        A proxy without encryption needs its own headers, `proxied`, and the whole address.
+        A proxy without encryption needs its own headers and the whole address.
         """
         address = self.address
-        lines = [f"{self.method} {address.target if proxied is None else address.url} HTTP/1.1"]
+        proxy = self.proxy if address.origin.startswith("http:") else None
+        lines = [f"{self.method} {address.url if proxy else address.target} HTTP/1.1"]
         if "host" not in map(str.lower, self.headers):
             lines.append(f"Host: {address.host}")
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        if proxied:
-            lines += [f"{name}: {value}" for name, value in proxied.items() if name.lower() == "proxy-authorization"]
+        if proxy:
+            lines += [f"{name}: {value}" for name, value in proxy_headers(proxy).items()]
         head = "\r\n".join(lines)
         if not head.count("\r") == head.count("\n") == len(lines) - 1:
             raise ValueError("a header or the method of the request holds a line break, which would begin another header")
@@ -258,7 +259,8 @@ class Client:
             if not isinstance(signed, Mapping):
                 raise self._wrong(f"sign() returned {type(signed).__name__}; return a mapping of headers to add")
             headers = merged(headers, signed)
-        return Sent(request.method, request.path, address, headers, body, request.stream)
+        proxy = chosen_proxy(address.origin, self._proxies) if self._proxies else None
+        return Sent(request.method, request.path, address, headers, body, proxy)
 
     def _refuse(self, request: Sent, answer: BaseAnswer, body: bytes) -> NoReturn:
         raise self.refusal(request.method, request.path, answer.status, answer.headers, body)
@@ -322,9 +324,6 @@ class Client:
         if self._tls is None:
             self._tls = certificates(self._verify, self._certificate)
         return self._tls
-
-    def _proxy(self, origin: str) -> str | None:
-        return chosen_proxy(origin, self._proxies) if self._proxies else None
 
     def _secrets(self) -> Iterator[str]:
         options = (value for value in self.config.options.values() if isinstance(value, Secret))

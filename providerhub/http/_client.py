@@ -19,7 +19,7 @@ from providerhub.http._answer import Answer
 from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._base import ERROR_BODY_LIMIT, Client, Sent
 from providerhub.http._connection import ActiveConnection, is_quiet
-from providerhub.http._places import IDLE_LIMIT, proxy_headers
+from providerhub.http._places import IDLE_LIMIT
 from providerhub.http._request import HttpAnswer, HttpRequest
 
 _MAX_IDLE = 100
@@ -116,16 +116,14 @@ class HttpClient(Client):
 
     def _send(self, answer: Answer, request: Sent, active: ActiveConnection, read: float) -> None:
         idle, origin = self._own_idle(), request.address.origin
-        proxy = self._proxy(origin)
         connections = idle.setdefault(origin, [])
         sock = _taken(connections)
         active.release = partial(self._keep, idle, connections)
         if sock is None:
-            active.connect(origin, proxy, self._secure)
+            active.connect(origin, request.proxy, self._secure)
         else:
             active.use(sock)
-        written = request.written(proxy_headers(proxy) if proxy and origin.startswith("http:") else None)
-        answer.take(active.exchange(written, read), request.method)
+        answer.take(active.exchange(request.written(), read), request.method)
 
     def _own_idle(self) -> dict[str, list[tuple[Any, float]]]:
         pid = os.getpid()
