@@ -34,14 +34,12 @@ class BaseAnswer:
         "_call", "_complete", "_is_head", "_limit", "_response", "_size", "_timer", "_unsubscribe", "headers", "log", "status",
     )  # fmt: skip
 
-    def __init__(
-        self, call: CallContext, timer: AnswerTimer, unsubscribe: Callable[[], object], limit: int, *, stream: bool
-    ) -> None:
+    def __init__(self, call: CallContext, timer: AnswerTimer, unsubscribe: Callable[[], object], limit: int) -> None:
         self._call = call
         self._timer = timer
         self._unsubscribe: Callable[[], object] | None = unsubscribe
         self._limit = limit
-        self._is_head = not stream  # whether the first byte of a whole answer is still missing
+        self._is_head = not timer.stream  # whether the first byte of a whole answer is still missing
         self._size = 0
         self._complete = False  # whether the body was read to its end
         self._response = Response()
@@ -165,16 +163,8 @@ class Answer(BaseAnswer):
         headers: The headers; their names are looked up without regard to case.
     """
 
-    def __init__(
-        self,
-        call: CallContext,
-        active: ActiveConnection,
-        timer: AnswerTimer,
-        limit: int,
-        *,
-        stream: bool,
-    ) -> None:
-        super().__init__(call, timer, call.on_cancel(active.abort), limit, stream=stream)
+    def __init__(self, call: CallContext, active: ActiveConnection, timer: AnswerTimer, limit: int) -> None:
+        super().__init__(call, timer, call.on_cancel(active.abort), limit)
         self._active = active
 
     def take(self, received: Iterator[bytes], method: str) -> None:

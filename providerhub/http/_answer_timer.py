@@ -15,12 +15,12 @@ class AnswerTimer(Timer):
     """The timer of one answer, whose reader moves its deadlines. The callback aborts the reading."""
 
     __slots__ = (
-        "_call", "_lingers", "_stream", "_token_idle", "byte_due", "byte_idle", "connect_due", "first", "offset", "token_due",
+        "_call", "_lingers", "_token_idle", "byte_due", "byte_idle", "connect_due", "first", "offset", "stream", "token_due",
     )  # fmt: skip
 
     def __init__(self, call: CallContext, callback: Callable[[], object], *, stream: bool) -> None:
         self._call = call
-        self._stream = stream
+        self.stream = stream
         self._lingers = False
         self.first = call.timeout.first_token if stream else call.timeout.head
         self._token_idle = call.timeout.token_idle
@@ -39,14 +39,14 @@ class AnswerTimer(Timer):
         call = self._call
         if self._lingers:
             return True
-        if piece is None and not self._stream:
+        if piece is None and not self.stream:
             call.idles = True  # the first byte of a whole answer is not content: another provider may still be faster
         if not (call.idles or call.came(piece)):
             if call.content_at is not None:  # reasoning has come: no token timeout until the answer itself begins
                 self.token_due = call.deadline
             return False
         self.byte_idle = call.timeout.byte_idle
-        self.token_due = min(call.clock() + self._token_idle, call.deadline) if self._stream else call.deadline
+        self.token_due = min(call.clock() + self._token_idle, call.deadline) if self.stream else call.deadline
         return True
 
     def linger(self, seconds: float) -> None:
@@ -92,7 +92,7 @@ class AnswerTimer(Timer):
             elif call.idles:
                 said = f"no content came for {self._token_idle:g} s (token idle timeout)"
             elif self.first is not None:
-                said = f"no content came for {self.first:g} s ({'first token' if self._stream else 'head'} timeout)"
+                said = f"no content came for {self.first:g} s ({'first token' if self.stream else 'head'} timeout)"
         return ProviderTimeoutError(said)
 
     def _token_deadline(self) -> float:

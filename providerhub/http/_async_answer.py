@@ -51,8 +51,8 @@ class AsyncAnswer(BaseAnswer):
 
     __slots__ = ("_connection", "_session")
 
-    def __init__(self, call: CallContext, timer: LoopTimer, session: Session, limit: int, *, stream: bool) -> None:
-        super().__init__(call, timer, call.on_cancel(timer.fire), limit, stream=stream)
+    def __init__(self, call: CallContext, timer: LoopTimer, session: Session, limit: int) -> None:
+        super().__init__(call, timer, call.on_cancel(timer.fire), limit)
         self._session = session
         self._connection: Connection | None = None
         session.users += 1

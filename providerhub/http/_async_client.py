@@ -46,7 +46,7 @@ class AsyncHttpClient(Client):
         sent = self._prepared(request, call)
         session = await self._session(get_running_loop())
         timer = LoopTimer(call, session.loop, stream=request.stream)
-        answer = AsyncAnswer(call, timer, session, self.body_limit, stream=request.stream)
+        answer = AsyncAnswer(call, timer, session, self.body_limit)
         answer.log = self._logged(sent)
         with self._opening(answer):
             WATCHDOG.start(timer)

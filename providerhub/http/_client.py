@@ -57,7 +57,7 @@ class HttpClient(Client):
         # Sockets use the system's clock; the call's clock may be a test's.
         active = ActiveConnection(time.monotonic() + call.remaining(call.timeout.connect))
         timer = active.timer = AnswerTimer(call, active.abort, stream=request.stream)
-        answer = Answer(call, active, timer, self.body_limit, stream=request.stream)
+        answer = Answer(call, active, timer, self.body_limit)
         answer.log = self._logged(sent)
         with self._opening(answer):
             WATCHDOG.start(timer)
