@@ -61,21 +61,19 @@ class ChatAnswer:
     """One answer. Call `pieces` for each chunk, or once for a `whole` answer, and then `end`."""
 
     __slots__ = (
-        "_beside", "_by_delta", "_choices", "_finish", "_halves", "_known", "_safety", "_sound", "_sources", "_turn", "_whole",
-        "calls", "goes_on", "name", "reasoned", "thought_key",
+        "_beside", "_by_delta", "_calls", "_choices", "_finish", "_goes_on", "_halves", "_known", "_name", "_safety", "_sound",
+        "_sources", "_thought_key", "_turn", "_whole", "reasoned",
     )  # fmt: skip
 
     def __init__(self, *, whole: bool = False) -> None:
         self._whole = whole
-        self.calls = ToolCalls()
+        self._halves = Halves()
+        self._calls = ToolCalls(self._halves, whole=whole)
         self.reasoned: list[str] = []
         """The texts of reasoning. A reader that yields reasoning itself appends it here."""
-        self.thought_key = ""
-        self.name: Any = None
-        """The identifier in the last chunk."""
-        self.goes_on = False
-        """Whether a chunk without a role has continued the message."""
-        self._halves = Halves()
+        self._thought_key = ""
+        self._name: Any = None  # the identifier in the last chunk
+        self._goes_on = False  # a chunk without a role has continued the message
         self._by_delta = False
         self._finish: str | None = None
         self._known: dict[str, Any] = {}
@@ -107,8 +105,8 @@ class ChatAnswer:
     def end(self) -> Iterator[Piece]:
         """Yield the held-back pieces, citations, details, and the turn for the next request."""
         yield from self._halves.rest()
-        if len(self.calls):
-            yield from self.calls.flush()
+        if len(self._calls):
+            yield from self._calls.flush()
         if self._sources:
             yield from citations_of(self._sources)
         if self._safety:
@@ -125,24 +123,24 @@ class ChatAnswer:
     def _to_return(self) -> dict[str, Any]:
         """Return the special fields of the message for the next request."""
         turn = dict(self._turn)
-        if not len(self.calls):
+        if not len(self._calls):
             return turn
-        if extras := self.calls.extras:
+        if extras := self._calls.extras:
             turn["tool_calls"] = extras
         if self.reasoned and not turn:
             # Within a loop of tool calls, DeepSeek, Moonshot and others require the reasoning in the next request.
-            turn[self.thought_key] = "".join(self.reasoned)
+            turn[self._thought_key] = "".join(self.reasoned)
         return turn
 
     def _refuse_another(self, name: Any, delta: Any) -> None:
         """Refuse a second answer in one stream. It has another identifier, and again a role."""
         delta = delta if isinstance(delta, dict) else {}
         role = delta.get("role")
-        if role and self.goes_on and name and name != self.name:
-            msg = f"a second message ({name!r}) began in the stream of the message {self.name!r}; their texts would be mixed"
+        if role and self._goes_on and name and name != self._name:
+            msg = f"a second message ({name!r}) began in the stream of the message {self._name!r}; their texts would be mixed"
             raise ProtocolError(msg)
-        self.name = name or self.name
-        self.goes_on = self.goes_on or (not role and _tells(delta))
+        self._name = name or self._name
+        self._goes_on = self._goes_on or (not role and _tells(delta))
 
     def _of_answer(self, chunk: Mapping[str, Any]) -> Iterator[Piece]:
         known = self._known
@@ -211,11 +209,11 @@ class ChatAnswer:
         if word in _FAILURES:
             raise error_from_status(200, {}, {"message": f"the model gave no valid answer (finish reason {said!r})"})
         reason = (_REASONS[word] or word) if word in _REASONS else said
-        if len(self.calls) and reason == "stop":  # services use both words, and the loops of callers branch on this one
+        if len(self._calls) and reason == "stop":  # services use both words, and the loops of callers branch on this one
             reason = "tool_calls"
         if reason != self._finish:
             self._finish = reason
-            yield from self.calls.flush()
+            yield from self._calls.flush()
             yield Finish(reason, None if said == reason else said)
 
     def _message(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -240,7 +238,7 @@ class ChatAnswer:
         for key in REASONING:
             said = message.get(key)
             if said and isinstance(said, str):
-                self.thought_key = self.thought_key or key
+                self._thought_key = self._thought_key or key
                 yield from self._reasoning(said)
                 break
         content = message.get("content")
@@ -259,9 +257,9 @@ class ChatAnswer:
         if not isinstance(called, list | tuple):
             raise shape_error("tool_calls", called)
         for entry in called:
-            yield from self.calls.pieces(entry, self._halves.text, whole=self._whole)
+            yield from self._calls.pieces(entry)
         if message.get("function_call") and not called:  # the older form, with a single call
-            yield from self.calls.pieces({"index": 0, "function": message["function_call"]}, self._halves.text, whole=self._whole)
+            yield from self._calls.pieces({"index": 0, "function": message["function_call"]})
         if not MESSAGE.issuperset(message) or isinstance(message.get("reasoning"), dict):
             speaks, thinks = not message.get("content"), not any(map(message.get, REASONING))
             for key, value in message.items():
@@ -352,7 +350,7 @@ class ChatAnswer:
         self._turn["content"] = [*before, text]
 
     def _reasoning(self, said: str) -> Iterator[Piece]:
-        self.thought_key = self.thought_key or REASONING[0]
+        self._thought_key = self._thought_key or REASONING[0]
         if text := self._halves.text("reasoning", said):
             self.reasoned.append(text)
             yield ReasoningDelta(text)

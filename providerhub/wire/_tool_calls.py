@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from providerhub._values import ToolCallDelta
+from providerhub.wire._halves import Halves
 from providerhub.wire._shape import joined, says, shape_error
 
 _KNOWN = frozenset({"index", "id", "type", "function", "custom"})
@@ -22,12 +23,13 @@ class ToolCalls:
     same identifier. An entry with a name begins a new call if it has no index, or if the identifier differs from the earlier one
     of its index. It continues the call if it names the same function and the arguments are not complete. If the arguments of a
     call are a complete object and more arguments come, a new call begins. An entry without a name, an index and a known
-    identifier continues the last call. Empty entries and exact repeats are ignored.
+    identifier continues the last call. Empty entries and exact repeats are ignored. `halves` joins the texts of the arguments.
     """
 
-    __slots__ = ("_calls", "_last", "_places")
+    __slots__ = ("_calls", "_halves", "_last", "_places", "_whole")
 
-    def __init__(self) -> None:
+    def __init__(self, halves: Halves, *, whole: bool) -> None:
+        self._halves, self._whole = halves, whole
         self._calls: list[_Call] = []
         self._places: dict[object, _Call] = {}  # by the server's index
         self._last: _Call | None = None
@@ -40,24 +42,21 @@ class ToolCalls:
         """The further fields of each call, other than identifier, name and arguments; empty if no call has any."""
         return [call.extra for call in self._calls] if any(call.extra for call in self._calls) else []
 
-    def pieces(self, entry: Any, joined_text: Callable[[object, str], str], *, whole: bool) -> Iterator[ToolCallDelta]:
-        """Read one entry of `tool_calls`. Yield at most one piece of a call.
-
-        `joined_text` joins a text of a channel to its held-back part. `whole`: the entry is in a whole answer.
-        """
+    def pieces(self, entry: Any) -> Iterator[ToolCallDelta]:
+        """Read one entry of `tool_calls`. Yield at most one piece of a call."""
         found = _Entry(entry)
         if not (found.id or found.name or found.arguments or found.extra):  # an entry with empty fields only
             return
-        call = _Call(len(self._calls)) if whole else self._call(found)
+        call = _Call(len(self._calls)) if self._whole else self._call(found)
         if call.number == len(self._calls):
             self._calls.append(call)
             call.type = found.type
-        if not whole and found.index is not None:
+        if not self._whole and found.index is not None:
             self._places[found.index] = call
         self._last = call
         for name, value in found.extra.items():
             call.extra[name] = joined(call.extra.get(name), value)
-        yield from self._told(call, found, joined_text, whole=whole)
+        yield from self._told(call, found)
 
     def flush(self) -> Iterator[ToolCallDelta]:
         """Yield the held-back arguments. Call this at the end of the answer."""
@@ -66,9 +65,7 @@ class ToolCalls:
                 call.held = False
                 yield ToolCallDelta(call.number, arguments="{}", type=call.type)
 
-    def _told(
-        self, call: _Call, found: _Entry, joined_text: Callable[[object, str], str], *, whole: bool
-    ) -> Iterator[ToolCallDelta]:
+    def _told(self, call: _Call, found: _Entry) -> Iterator[ToolCallDelta]:
         identifier = None if call.id else found.id
         name = None if found.name == call.name else found.name
         if name and call.name:  # the next piece of the name, or a longer name; the arguments come after the whole name
@@ -78,12 +75,12 @@ class ToolCalls:
         if call.held:
             # Some gateways first send the empty object, and then stream the arguments.
             call.held, call.arguments = False, []
-        elif arguments == "{}" and not call.arguments and not whole and call.type == "function":
+        elif arguments == "{}" and not call.arguments and not self._whole and call.type == "function":
             call.held, call.arguments = True, ["{}"]
             arguments = ""
         if arguments:
             call.arguments.append(arguments)
-            arguments = joined_text(call.number, arguments)
+            arguments = self._halves.text(call.number, arguments)
         if identifier or name or arguments:
             yield ToolCallDelta(call.number, identifier, name, arguments, call.type)
 
