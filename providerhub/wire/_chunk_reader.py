@@ -27,13 +27,10 @@ from providerhub._values import Detail, ReasoningDelta
 from providerhub._values.errors import ProviderError
 from providerhub._values.provider import Piece
 from providerhub.wire._chat_answer import IDENTITY, PADDING, REASONING, ChatAnswer
-from providerhub.wire._json import parse, prepare_stream
+from providerhub.wire._json import parse
 
 MAX_UNUSED: Final = 4
 """How many templates in a row may match no chunk before the stream makes no more of them."""
-
-PATIENCE: Final = 16
-"""The chunks that are parsed before a faster parser is imported. The import takes as long as some 500 of them."""
 
 _PROBE = b"ProbeOfTheTemplate"
 """The made-up text that a template is tried with; letters only."""
@@ -53,11 +50,10 @@ class ChunkReader:
     into a JSON object.
     """
 
-    __slots__ = ("_answer", "_left", "_parse", "_reasoning", "_template", "_unused", "_used")
+    __slots__ = ("_answer", "_parse", "_reasoning", "_template", "_unused", "_used")
 
     def __init__(self, parse: Callable[[bytes], dict[str, Any]] = parse) -> None:
         self._parse = parse
-        self._left = PATIENCE
         self._answer = ChatAnswer()
         self._template: Template | None = None
         self._reasoning = False  # whether the template's text is reasoning
@@ -84,9 +80,6 @@ class ChunkReader:
     def parsed(self, payload: bytes) -> list[Piece]:
         """Parse any chunk, valid UTF-8, and return its pieces. Make a template of it if it holds one text only."""
         chunk, answer = self._parse(payload), self._answer
-        self._left -= 1
-        if self._left == 0:
-            prepare_stream()
         pieces = list(answer.pieces(chunk))
         said = [piece for piece in pieces if not (type(piece) is Detail and piece.name in _ONCE)]
         if answer.waits:

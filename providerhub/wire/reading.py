@@ -23,7 +23,7 @@ _EARLY = 65536
 error."""
 
 _PATIENCE = 16
-"""Frames of a stream until a faster parser is imported, so that a short stream need not wait for the import."""
+"""The objects that are parsed before a faster parser is imported. The import takes as long as some 500 of them."""
 
 _KEPT_BLANK = 16
 """The kept bytes of white space before an answer."""
@@ -119,7 +119,7 @@ class JsonReading(Reading):
         self._whole: bytearray | None = None
         self._object: dict[str, Any] | None = None  # the whole answer, parsed before its end
         self._any_event = self._finished = False
-        self._seen = 0  # the number of frames so far
+        self._seen = 0  # the number of parsed objects
         self._halves = Halves()
 
     def event(self, data: dict[str, Any], name: str) -> Iterable[Piece]:
@@ -218,9 +218,6 @@ class JsonReading(Reading):
         """Take the next bytes; see `Reading.feed`."""
         data, held = self._framed(data), self._halves.held
         frames = self._cut(self._framing.feed_events, data) if data else ()
-        self._seen += len(frames)
-        if self._seen > _PATIENCE:
-            prepare_stream()
         for frame in frames:
             if self.done:
                 self.surplus = True
@@ -275,6 +272,9 @@ class JsonReading(Reading):
         Raises:
             ProviderError: The bytes are not a JSON object; see `oddity`.
         """
+        self._seen += 1
+        if self._seen == _PATIENCE:
+            prepare_stream()
         try:
             return parse(data)
         except ProtocolError as error:
