@@ -41,7 +41,7 @@ _FLAG = checks.FLAG.or_none
 _PRICE = checks.NOT_NEGATIVE.or_none
 TIERS = checks.Check(
     'a list of tables with the key "above" and prices, such as {"above": 200000, "price_in": 2.5, "price_out": 15}',
-    lambda value: isinstance(value, list | tuple) and all(map(_is_tier, value)),
+    lambda value: checks.list_of(value, Mapping) and all(map(_is_tier, value)),
 )
 _TEXT = checks.ANY_TEXT.or_none
 _ENV = checks.Check(
@@ -50,20 +50,14 @@ _ENV = checks.Check(
 _DEFAULT = checks.Check(
     "a text, or a function of the other settings", lambda value: isinstance(value, str) or callable(value)
 ).or_none
-_MODELS = checks.Check("a list of names and ModelInfo", lambda value: _all_are(ModelInfo, value))
-_SETTINGS = checks.Check("a list of Setting", lambda value: _all_are(Setting, value))
+_MODELS = checks.Check("a list of names and ModelInfo", lambda value: checks.list_of(value, ModelInfo))
+_SETTINGS = checks.Check("a list of Setting", lambda value: checks.list_of(value, Setting))
 
 
-def _is_tier(value: object) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and checks.COUNT.test(value.get("above"))
-        and all(name in _PRICE_OF and checks.NOT_NEGATIVE.test(price) for name, price in value.items() if name != "above")
-    )
-
-
-def _all_are(kind: type, value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(item, kind) for item in value)
+def _is_tier(value: Mapping[str, Any]) -> bool:
+    prices = ((name, price) for name, price in value.items() if name != "above")
+    fit = (name in _PRICE_OF and checks.NOT_NEGATIVE.test(price) for name, price in prices)
+    return checks.COUNT.test(value.get("above")) and all(fit)
 
 
 def as_models(models: Iterable[Any]) -> tuple[ModelInfo, ...]:

@@ -75,7 +75,7 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _list_of(value: object, kind: type) -> bool:
+def list_of(value: object, kind: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes) and all(isinstance(item, kind) for item in value)
 
 
@@ -176,7 +176,7 @@ COUNT = at_least(1)
 FLAG = Check("true or false", lambda value: isinstance(value, bool))
 TEXT = Check("a text that is not empty", lambda value: _text(value) and "\0" not in value)  # no path or variable holds a null
 ANY_TEXT = instance_of(str, "a text")
-TEXT_OR_TEXTS = Check("a text or a list of texts", lambda value: isinstance(value, str) or _list_of(value, str))
+TEXT_OR_TEXTS = Check("a text or a list of texts", lambda value: isinstance(value, str) or list_of(value, str))
 CURRENCY = Check(
     'a currency\'s code of ISO 4217, such as "USD"',
     lambda value: isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() and value.isupper(),
@@ -201,10 +201,10 @@ HEADERS = Check(
     lambda value: isinstance(value, Mapping) and all(_header_name(name) and _header_value(text) for name, text in value.items()),
     shape,
 )
-MAPPINGS = Check("a list of mappings", lambda value: _list_of(value, Mapping))
+MAPPINGS = Check("a list of mappings", lambda value: list_of(value, Mapping))
 TOOLS = Check(
     "a list of mappings such as {'type': 'function', 'function': {'name': 'weather', 'parameters': {…}}}",
-    lambda value: _list_of(value, Mapping) and all(map(_tool, value)),
+    lambda value: list_of(value, Mapping) and all(map(_tool, value)),
 )
 OUTPUT_FORMAT = Check(
     "a mapping such as {'type': 'json_object'} or {'type': 'json_schema', 'json_schema': {'name': 'invoice', 'schema': {…}}}",

@@ -17,7 +17,7 @@ from providerhub._hub import Hub
 from providerhub._settings.settings import Settings
 from providerhub._values import EmbeddingRequest, Embeddings, Finish, ProviderConfig, Request, Usage
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
-from providerhub._values.checks import Check, hinted
+from providerhub._values.checks import Check, hinted, list_of
 from providerhub._values.errors import PluginError, ProviderConnectionError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
 from providerhub.testing._clock import FakeClock
@@ -40,10 +40,7 @@ WAIT = 10.0
 _LENGTH = 4
 """The length of the vectors of `embed`."""
 
-_MODELS = Check(
-    "a list of names or ModelInfo(...)",
-    lambda models: isinstance(models, list | tuple) and all(isinstance(model, str | ModelInfo) for model in models),
-)
+_MODELS = Check("a list of names or ModelInfo(...)", lambda models: list_of(models, str | ModelInfo))
 _ANSWER = Check(
     "a text, an exception, a sequence of pieces and steps, or a function of the request",
     lambda answer: (
