@@ -16,22 +16,9 @@ from providerhub._calling.pieces import text_of
 from providerhub._calling.stream import AsyncStream, Stream
 from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._settings.settings import Settings
-from providerhub._values import (
-    Completion,
-    Detail,
-    EmbeddingRequest,
-    Event,
-    Finish,
-    Options,
-    ReasoningDelta,
-    RefusalDelta,
-    Request,
-    Route,
-    TextDelta,
-    ToolCallDelta,
-    UsageDelta,
-)
+from providerhub._values import Completion, EmbeddingRequest, Options, Request, Route
 from providerhub._values.errors import ConfigurationError, InvalidRequestError
+from providerhub._values.events import Detail, Event, Finish, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, UsageDelta
 
 _SENT = tuple(name for name, keyword in KEYWORDS.items() if keyword.sent)
 

@@ -10,25 +10,10 @@ import attrs
 
 from providerhub._calling.pieces import event_of
 from providerhub._log import log as _log
-from providerhub._values import (
-    Citation,
-    Completion,
-    Detail,
-    Event,
-    Finish,
-    Media,
-    ReasoningDelta,
-    RefusalDelta,
-    Route,
-    TextDelta,
-    ToolCall,
-    ToolCallDelta,
-    Turn,
-    Usage,
-    UsageDelta,
-)
+from providerhub._values import Citation, Completion, Media, Route, ToolCall, Turn, Usage
 from providerhub._values.checks import ANY_TEXT, MAPPING, NUMBER, TEXT, WHOLE, Check, instance_of
 from providerhub._values.errors import PluginError
+from providerhub._values.events import Detail, Event, Finish, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, UsageDelta
 from providerhub._values.provider import Piece
 
 _EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, Citation, Media, UsageDelta, Detail, Turn, Finish)

@@ -15,23 +15,12 @@ from providerhub._calling.messages import Conversation
 from providerhub._finding.needs import Needs
 from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._settings.settings import Settings
-from providerhub._values import (
-    Completion,
-    Detail,
-    EmbeddingRequest,
-    Embeddings,
-    Finish,
-    Options,
-    Request,
-    RetryPolicy,
-    Timeout,
-    TokenCount,
-    Usage,
-    UsageDelta,
-)
+from providerhub._values import Completion, Options, Request, RetryPolicy, Timeout, TokenCount, Usage
 from providerhub._values.checks import COUNT, NAMES, Check
 from providerhub._values.errors import CapabilityError, ConfigurationError, InvalidRequestError, PluginError, ProtocolError
+from providerhub._values.events import Detail, Finish, UsageDelta
 from providerhub._values.provider import CallContext, Piece
+from providerhub._values.request import EmbeddingRequest, Embeddings
 
 TEXTS = Check("a text, or a list of texts that are not empty", lambda value: isinstance(value, Sequence) and NAMES.test(value))
 LIMIT = 100  # the maximum number of texts in one request to a provider without `embedding_limit`

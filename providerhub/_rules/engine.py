@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
 
-from providerhub._rules.attempts import Attempts
+from providerhub._rules.attempts import Attempts, Failure
 from providerhub._rules.endings import broken_off, exhausted, last_error, late, told
 from providerhub._rules.health import Health
 from providerhub._rules.lanes import Full
@@ -53,7 +53,6 @@ from providerhub._rules.policy import (
     share,
     shortage_wait,
 )
-from providerhub._rules.retrying import Failure
 from providerhub._values import Candidate, Completion, RetryPolicy, RoutePlan, errors
 
 

@@ -28,7 +28,7 @@ TESTS = [
     str(UNIT / f"test_{name}.py")
     for name in ("policy", "health", "engine", "engine_beside", "engine_bounds", "hedging", "stateful")
 ]
-MODULES = ("policy", "health", "engine", "attempts", "retrying", "endings")
+MODULES = ("policy", "health", "engine", "attempts", "endings")
 KNOWN = HERE / "survivors.md"
 ENTRY = re.compile(r"^- `(?P<module>\w+)` `(?P<before>.*)` → `(?P<after>.*)`$")
 
