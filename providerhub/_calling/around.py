@@ -121,9 +121,8 @@ class Around:
     def _other_texts(self, spec: CallSpec, model: ModelSpec, request: EmbeddingRequest, old: EmbeddingRequest) -> CallSpec:
         texts = [one["content"] for one in request.messages] if request.texts == old.texts else request.texts
         if len(texts) != len(old.texts):
-            raise InvalidRequestError(
-                f"go_on() got {len(texts)} texts, but the call has {len(old.texts)}; pass one text for each vector"
-            )
+            msg = f"go_on() got {len(texts)} texts, but the call has {len(old.texts)}; pass one text for each vector"
+            raise InvalidRequestError(msg)
         new = embedding_spec(self._settings, self._registry, model, texts, dimensions=request.dimensions)
         return attrs.evolve(spec, model=model, request=new.request)
 
@@ -135,10 +134,8 @@ class Around:
             return AsyncStream(replay) if stream is AsyncStream else Stream(replay, replay.begun())  # type: ignore[arg-type]
         if not isinstance(result, stream if spec.request.stream else Completion):
             names = ", ".join(map(_name, self._callables))
-            msg = (
-                f"a callable of around ({names}) returned {type(result).__name__}; return the result of go_on(), or a Completion"
-            )
-            raise ConfigurationError(msg)
+            fix = "return the result of go_on(), or a Completion"
+            raise ConfigurationError(f"a callable of around ({names}) returned {type(result).__name__}; {fix}")
         return result
 
 

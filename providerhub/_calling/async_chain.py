@@ -16,15 +16,7 @@ from typing import Any
 
 from providerhub._calling.attempt import PullResult, Running, RunningAttempt, StoppedError
 from providerhub._calling.driver import Driver, Effect, Result, Steps
-from providerhub._calling.pieces import (
-    SignalledError,
-    close_quietly,
-    iterator,
-    note_unclosed,
-    overdue,
-    stray_cancellation,
-    unsignalled,
-)
+from providerhub._calling.pieces import SignalledError, close_quietly, iterator, note_unclosed, overdue, stray_cancel, unsignalled
 from providerhub._calling.pump import Pump, resolve
 from providerhub._finding.jobs import Job, arun_all
 from providerhub._rules.clock import LONGEST_SLEEP, Clock, SystemClock
@@ -209,7 +201,7 @@ class AsyncChain(Driver[Attempt]):
                 return overdue() if attempt.is_late else ProviderConnectionError("the attempt was cut", retryable=False)
             if task.cancelling() > cancelling:
                 raise error
-            return stray_cancellation()
+            return stray_cancel()
         finally:
             del error  # the frame and the error would keep each other
 

@@ -71,10 +71,7 @@ class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
             self._over.set()
 
     def join(self, interrupted: Callable[[BaseException], object]) -> None:
-        """Wait, in the caller's thread, for the call's commit point or end.
-
-        `interrupted` gets an exception that ends the wait.
-        """
+        """Wait, in the caller's thread, for the call's commit point or end. `interrupted` gets an exception that ends it."""
         try:
             self._over.wait()
         except BaseException as error:

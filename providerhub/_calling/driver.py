@@ -212,10 +212,7 @@ class Driver(Generic[AnAttempt]):
             watch(attempt.call, slow_after, begin)
 
     def _timed(self, seconds: float, over: Callable[[], object]) -> contextlib.AbstractContextManager[object]:
-        """Let the time of a test's clock pass while the attempts of a race are silent.
-
-        After `seconds`, the clock calls `over`.
-        """
+        """Let a test's clock run while the attempts of a race are silent. After `seconds`, the clock calls `over`."""
         race = getattr(self._services.clock, "race", None)
         if race is None:
             return contextlib.nullcontext()
@@ -239,10 +236,7 @@ class Driver(Generic[AnAttempt]):
         return shown if as_text else itertools.chain([restarted], shown)
 
     def _seen(self, attempt: RunningAttempt[Any, Any]) -> Callable[[Any], Any]:
-        """Return a function that wraps a stream's iterator, so that the observers of pieces are called.
-
-        The wrapped iterator has no reference to the call, so the garbage collector can end a dropped stream.
-        """
+        """Wrap a stream's iterator, so that observers of pieces are called. The result does not refer to the call."""
         report = self.report
         if report is None or not self._request.stream or not report.wants("providerhub_chunk"):
             return lambda pieces: pieces

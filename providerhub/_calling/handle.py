@@ -23,10 +23,7 @@ Handle = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def handle(make: Callable[[Settings], Any], registry: Registry, objects: Iterable[str], *, local: bool = False) -> Handle:
-    """Return the value of a hub's `__reduce__`. `objects` belong to the application.
-
-    With `local`, for a pipe, it may have keys.
-    """
+    """Return the value of a hub's `__reduce__`. `objects` are the application's. With `local`, for a pipe, it may have keys."""
     if names := ", ".join(objects):
         msg = f"a hub with objects of the application ({names}) cannot go to another process; make them plugins, or use threads"
         raise ConfigurationError(msg)

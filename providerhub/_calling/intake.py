@@ -225,9 +225,8 @@ def _normalize(sent: dict[str, Any]) -> Output | None:
 def _in_chat_shape(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     """A tool in the OpenAI chat shape; the flat forms of the Messages API and of the Responses API are translated."""
     schema = tool.get("input_schema", tool.get("parameters"))
-    if "function" in tool or not (
-        tool.get("type") == "function" or ("input_schema" in tool and tool.get("type") in {None, "custom"})
-    ):
+    is_flat = tool.get("type") == "function" or ("input_schema" in tool and tool.get("type") in {None, "custom"})
+    if "function" in tool or not is_flat:
         return tool
     moved = {name: tool[name] for name in ("name", "description", "strict") if name in tool}
     rest = {name: value for name, value in tool.items() if name not in {*moved, "input_schema", "parameters"}}

@@ -42,10 +42,7 @@ class Keyword(NamedTuple):
 
 
 class Knobs(TypedDict, total=False):
-    """The keywords of `complete`, except `stream`. `None` means that the keyword is not given.
-
-    Behind the type of a keyword stand the fields of its `Keyword`.
-    """
+    """The keywords of `complete`, except `stream`. `None` is the same as not given. A `Keyword`'s fields follow each type."""
 
     temperature: Annotated[float | None, NUMBER, "Randomness of the sampling, in the vendor's own range.", SENT, float]
     max_tokens: Annotated[

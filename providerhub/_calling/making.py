@@ -48,9 +48,7 @@ Calls = TypeVar("Calls", bound="ManyCalls")
 
 _LIST = instance_of(Sequence, "a list")
 _RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
-_PAIR = Check(
-    "a pair of a ProviderInfo and a provider object", lambda value: isinstance(value, Sequence) and len(value) == 2, shape
-)
+_PAIR = Check("a pair of a ProviderInfo and a provider object", lambda pair: isinstance(pair, Sequence) and len(pair) == 2, shape)
 _CACHE = instance_of((Mapping, str, bool), '"memory", a folder, an address, a mapping or a flag; use around=[...] for a Cache')
 _SETTINGS = instance_of((Settings, type(None)), "a Settings object, such as Settings(strategy='priority')")
 
@@ -60,7 +58,6 @@ _EACH = {"rankers": _RANKER, "around": CALLABLE, "providers": _PAIR}
 
 
 def settings_of(settings: Settings | None, *, cache: Mapping[str, Any] | str | bool | None, wire_log: str | None) -> Settings:
-    """The settings of a hub: the argument `settings`, or else the file, with the hub's other arguments."""
     _SETTINGS.check(settings, "settings", ConfigurationError)
     found = Settings.load() if settings is None else settings.with_environment(os.environ)
     if wire_log is not None:
@@ -135,7 +132,6 @@ class CallMaker:
         return found
 
     def _lift(self, name: str) -> None:
-        """Forget the failures of a provider, and end the waits for it."""
         self._health.forgive(name, breakers=True)
         self._pacer.forgive(name)
         self._waiting.forgive(name)

@@ -6,12 +6,12 @@ input's exception.
 
 from __future__ import annotations
 
-import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from contextvars import Context
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -97,9 +97,7 @@ class ReadyInput:
 class ThreadInput:
     """Any other iterable, read by a thread in a copy of the context. `stop` waits `grace` seconds for an item."""
 
-    def __init__(
-        self, items: Iterable[Any], taken: Report, ended: Report, context: contextvars.Context, *, grace: float = 0.1
-    ) -> None:
+    def __init__(self, items: Iterable[Any], taken: Report, ended: Report, context: Context, *, grace: float = 0.1) -> None:
         self._items, self._taken, self._ended, self._grace = items, taken, ended, grace
         self._asked = threading.Semaphore(0)
         self._stopped = self._busy = False

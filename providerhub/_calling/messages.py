@@ -152,9 +152,8 @@ _SHOWN = 60  # the most characters of a wrong value that an error shows
 
 def _wrong(where: str, rule: str, value: object, hint: str = "") -> errors.InvalidRequestError:
     shown = repr(value)
-    return errors.InvalidRequestError(
-        f"{where} {rule}, not {type(value).__name__} {shown[:_SHOWN]}{'…' * (len(shown) > _SHOWN)}{hint}"
-    )
+    cut = f"{shown[:_SHOWN]}{'…' * (len(shown) > _SHOWN)}"
+    return errors.InvalidRequestError(f"{where} {rule}, not {type(value).__name__} {cut}{hint}")
 
 
 def _hint(found: object, *keys: str) -> str:

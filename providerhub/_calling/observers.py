@@ -123,13 +123,11 @@ class Report:
         # A copy, since two threads cannot be in one context at once.
         self._context.copy().run(self._observers.tell, hook, arguments)
 
-    def record(
-        self, route: Route = NO_ROUTE, completion: Completion | None = None, error: BaseException | None = None
-    ) -> CallRecord:
+    def record(self, route: Route = NO_ROUTE, answer: Completion | None = None, error: BaseException | None = None) -> CallRecord:
         """Make the record of the call; the defaults are for its start."""
         spec = self._spec
         return CallRecord(
-            self.id, spec.model, spec.request, self._started, spec.timeout.total, self._parent, self._plan, route, completion,
+            self.id, spec.model, spec.request, self._started, spec.timeout.total, self._parent, self._plan, route, answer,
             error, dict(spec.metadata) if spec.metadata else {},
         )  # fmt: skip
 

@@ -58,9 +58,7 @@ class Output:
             raise InvalidRequestError(f"response_format: no JSON schema can be made of {self.name}: {_reason(error)}") from error
         whole = _with_own_root(schema)
         if whole.get("type") != "object":
-            msg = (
-                f"response_format: {self.name} is not an object with named fields, which vendors ask for; make it a field of one"
-            )
+            msg = f"response_format: {self.name} is not an object with named fields, as vendors want; make it a field of one"
             raise InvalidRequestError(msg)
         strict = strictly(whole)
         name = "".join(c if c.isascii() and c.isalnum() else "_" for c in self.name)[:_MOST_NAME]

@@ -85,7 +85,7 @@ def is_cancellation(error: BaseException) -> bool:
     return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
-def stray_cancellation() -> PluginError:
+def stray_cancel() -> PluginError:
     """The error of a provider that raised `CancelledError`, but the call was not cancelled."""
     return PluginError("the provider raised CancelledError, but the call was not cancelled")
 
@@ -99,7 +99,7 @@ def failure_of(error: BaseException) -> Exception | None:
     """
     if isinstance(error, Exception):
         return unsignalled(error)
-    return stray_cancellation() if is_cancellation(error) else None
+    return stray_cancel() if is_cancellation(error) else None
 
 
 def unsignalled(error: Exception) -> Exception:

@@ -68,9 +68,8 @@ class Journal:
             try:
                 self._take(json.loads(line))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise errors.ConfigurationError(
-                    f"{self.path}:{number} is not a line of a journal of batches; name another file"
-                ) from error
+                msg = f"{self.path}:{number} is not a line of a journal of batches; name another file"
+                raise errors.ConfigurationError(msg) from error
 
     def note(self, tag: str, **values: Any) -> None:
         with self.path.open("ab") as file:
@@ -336,9 +335,8 @@ class VendorBatches:
         """Execute a method of the instance that holds a batch."""
         found = self._registry.instance(name)
         if found is None or not hasattr(provider := found.provider(), method):
-            raise errors.ConfigurationError(
-                f"provider {name!r} holds a batch of the journal, and is not installed or takes no batches"
-            )
+            msg = f"provider {name!r} holds a batch of the journal, and is not installed or takes no batches"
+            raise errors.ConfigurationError(msg)
         call = CallContext(self._spec_at(name, "?").timeout)
         extra = (call,) if method == "batch_create" else ()
         result = provider.carry_out(getattr(provider, method)(*arguments, *extra), call)  # type: ignore[attr-defined]

@@ -189,9 +189,7 @@ class Plugins:
             is_set = settings.journal.get("enabled") if table == "journal" else getattr(settings, table)
             if is_set and not self._manager.has_plugin(plugin):
                 where = f"{settings.origins.get(table, 'the settings')}: [{table}]"
-                msg = (
-                    f"{where} needs the plugin {plugin!r}, which is not installed or not loaded: pip install providerhub-{plugin}"
-                )
+                msg = f"{where} needs the plugin {plugin!r}, which is not installed or loaded: pip install providerhub-{plugin}"
                 raise ConfigurationError(msg)
 
     def observe(self, observer: object) -> None:

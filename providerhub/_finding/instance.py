@@ -226,10 +226,7 @@ class Instance:
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
-        """The models from the plugin, from the user, and from the service's list.
-
-        The user's values take precedence over the list, and the list over the plugin.
-        """
+        """The models of the plugin, the user and the service's list. The user's values come first, and the plugin's last."""
         listed = self.list.models
         if self._listed[0] is not listed:
             found = refined((over(self.info.models, model) for model in listed), self.config)
@@ -256,10 +253,7 @@ class Instance:
         return {"plugin": self.distribution, "name": self.info.name, "host": host}
 
     def scope(self, salt: str) -> str:
-        """The account of the instance: the host, and a digest of the settings and keys. The text is the same in every process.
-
-        Empty while a key is not read yet.
-        """
+        """The account: the host, and a digest of settings and keys; equal in every process. Empty while a key is not read."""
         read = [key._value for key in self.keys]  # noqa: SLF001 -- `reveal` would read it
         if read == self._scope[1] and salt == self._scope[0]:
             return self._scope[2]

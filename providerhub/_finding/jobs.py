@@ -153,10 +153,7 @@ class _Wait:
         self._until = {job: now + min(job.longest, seconds * job.share) for job in jobs}
 
     def left(self) -> float:
-        """Seconds until the call goes on without the running tasks; zero if it goes on now.
-
-        Raises the exception of a stopped task.
-        """
+        """Seconds until the call goes on without the running tasks; zero for now. Raises the exception of a stopped task."""
         now = time.monotonic()
         for job, until in self._until.items():
             if job.task.interruption is not None:

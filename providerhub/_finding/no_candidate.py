@@ -115,10 +115,8 @@ def _unconfigured(registry: Registry, owner: str) -> str:
     may = [i for i in registry.shared() if i.missing and i.info.discover and not i.declared and _may_own(i, owner)]
     may.sort(key=lambda i: (len(i.missing), f"providerhub-{i.name}" != i.distribution))  # the usual account of a vendor first
     may = [instance for instance in may if instance.is_wrong] or may
-    named = ", ".join(
-        f"{i.name} ({i.reason if i.is_wrong else 'set ' + ' and '.join(i.variables)})" for i in may[:_MOST_SERVICES]
-    )
-    return f"; not configured yet, and may have it: {named}" if may else ""
+    shown = (f"{i.name} ({i.reason if i.is_wrong else 'set ' + ' and '.join(i.variables)})" for i in may[:_MOST_SERVICES])
+    return f"; not configured yet, and may have it: {', '.join(shown)}" if may else ""
 
 
 def _may_own(instance: Instance, owner: str) -> bool:

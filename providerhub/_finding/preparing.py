@@ -57,10 +57,7 @@ class Preparer:
         return self._health.all_healthy or not any(self._renewals(known.candidates, now))
 
     def prepare(self, model: ModelSpec, now: float, seconds: float) -> None:
-        """Prepare a call in the calling thread, and in threads beside it.
-
-        This takes at most a part of the call's remaining `seconds`; late results serve later calls.
-        """
+        """Prepare a call in a part of its remaining `seconds`, here and in threads. Late results serve later calls."""
         jobs = self.jobs(model, now)
         if jobs:
             run_all(jobs, seconds)
@@ -89,10 +86,7 @@ class Preparer:
         return any(instance.list.models and not instance.list.error for instance in asked)
 
     def renewal(self, provider: str) -> Job | None:
-        """The job that reads a refused key again; `None` if the key cannot change.
-
-        After the job, a changed key is used and the pause is lifted.
-        """
+        """The job that reads a refused key again, and lifts the pause of a changed key; `None` if the key cannot change."""
         task = self._registry.ready(provider).renewal(partial(self._health.forgive, provider))
         return None if task is None or task.is_own else Job(task, ALONE_MOST, ALONE)
 

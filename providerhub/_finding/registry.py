@@ -107,10 +107,7 @@ class Match(NamedTuple):
 
 
 class Index:
-    """The models of several instances: one dictionary for names and aliases, and one for each length of prefix.
-
-    Finding an exact name takes the same time for any number of instances.
-    """
+    """The models of several instances by name, alias and prefix. A name is found as fast among many instances as among few."""
 
     def __init__(self, models: Iterable[tuple[str, Iterable[ModelInfo]]]) -> None:
         self._exact: dict[str, list[Match]] = {}
@@ -187,7 +184,6 @@ class Registry:
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        """The names of the settings' aliases."""
         return tuple(self._settings.aliases)
 
     def names(self) -> tuple[str, ...]:
@@ -271,7 +267,6 @@ class Registry:
         return tuple(instance for instance in found if instance is not None and not instance.missing)
 
     def plugin_of(self, name: str) -> str:
-        """The name of an instance's plugin."""
         config = self._settings.providers.get(name)
         return (config.plugin if config else None) or name
 

@@ -252,9 +252,8 @@ class Router:
             unavailable.append(skip)
             # The call tries an open breaker before it waits for a rate limit. It skips a refused key or a used-up quota.
             rank = (obstacle.is_lack, not obstacle.is_breaker, obstacle.until)
-            if (obstacle.is_breaker or obstacle.is_lack or obstacle.reason == "rate limited") and (
-                soonest is None or rank < soonest[0]
-            ):
+            may_end = obstacle.is_breaker or obstacle.is_lack or obstacle.reason == "rate limited"
+            if may_end and (soonest is None or rank < soonest[0]):
                 soonest = rank, candidate, skip
         if available:
             return Planned(RoutePlan(tuple(available), (*skipped, *unavailable)))
@@ -278,10 +277,7 @@ class Router:
 
 
 def set_limits(pacer: Pacer, key: tuple[str, str], values: ProviderConfig | ModelInfo, when_full: str | None) -> None:
-    """Set the limits in `values` for an instance (the entry `""`) or a model.
-
-    `when_full` is the default reaction to a full limit.
-    """
+    """Set the limits of an instance (the entry `""`) or a model. `when_full` is the default reaction to a full limit."""
     found = Limits(values.concurrency, values.rpm, values.tpm, values.when_full or when_full)
     if found.any:
         pacer.set_limits(key, found)

@@ -52,9 +52,7 @@ class Attempts:
         """The attempts so far, including open attempts, in the order of their start."""
         attempts = self.attempts
         if self._open or self._count > 1:
-            attempts = sorted(
-                [*attempts, *(one.attempt("open", None, 0.0) for one in self._open)], key=lambda attempt: attempt.number
-            )
+            attempts = sorted([*attempts, *(one.attempt("open", None, 0.0) for one in self._open)], key=lambda one: one.number)
         return Route(tuple(attempts), self._skipped, self.duration)
 
     def opening(self, number: int) -> Attempt:

@@ -231,10 +231,7 @@ class Engine(Attempts):
         return (self._join(now, elsewhere=False) if waiting else None) or self._pull(now)
 
     def over_budget(self, error: errors.BudgetExceededError, now: float) -> Order:
-        """Report that the attempt of the latest `Open` must not be sent.
-
-        It does not count, and the cheapest candidate is next.
-        """
+        """Report that the attempt of the latest `Open` must not be sent. It does not count; the cheapest candidate is next."""
         attempt = self._open.pop()
         self._count -= 1
         self._health.released(attempt.permit)

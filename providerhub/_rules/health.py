@@ -129,10 +129,7 @@ class Unavailable(NamedTuple):
 
     @property
     def is_lack(self) -> bool:
-        """Whether the reason is a capability that the service denied.
-
-        Without another candidate, the model is asked all the same.
-        """
+        """Whether the service denied a capability. Without another candidate, the model is asked all the same."""
         return self.reason.startswith("no ")
 
 
@@ -192,10 +189,7 @@ class Health:
         return max(found, key=lambda obstacle: obstacle.until, default=None)
 
     def acquire(self, candidate: Candidate, now: float, *, force: bool = False) -> Permit | None:
-        """Take a permit for an attempt, or `None`. The report of its end returns the permit.
-
-        `force` ignores breakers and pauses.
-        """
+        """Take a permit for an attempt, or `None`. The report of its end returns it. `force` ignores breakers and pauses."""
         if not self._degraded and (known := self._permits.get((candidate.provider, candidate.entry))) is not None:
             return known
         model, instance = _keys(candidate)

@@ -258,10 +258,7 @@ class Desk:
         self.is_limited = bool(self.throttled) or any(lane.limits.any for _, lane in self.lanes())
 
     def forget(self, now: float) -> None:
-        """Forget old lessons.
-
-        While calls wait, a learned rate continues to rise instead, since all calls at once would be refused.
-        """
+        """Forget old lessons. While calls wait, a learned rate rises instead: all calls at once would be refused."""
         for entry, lane in tuple(self.throttled.items()):
             if lane.throttle is not None and now >= lane.throttle.until + MEMORY and lane.head() is None:
                 del self.throttled[entry]

@@ -162,9 +162,8 @@ class Throttle:
         self._refusals += 1
         pause = min(LONGEST_BACKOFF, first * 2.0 ** min(self._silent, 60)) if after is None else after
         if fresh:
-            self._patience = (
-                min(max(PATIENCE, 5 * pause), FIRST_PATIENCE) if self._strikes == 1 else min(2 * self._patience, LONGEST_PATIENCE)
-            )
+            least = min(max(PATIENCE, 5 * pause), FIRST_PATIENCE)
+            self._patience = least if self._strikes == 1 else min(2 * self._patience, LONGEST_PATIENCE)
         self.until = max(self.until, now + pause * (1 + RETRY_AFTER_JITTER * luck))
         self._window, self._undecided = 1, {}
         self._learn()

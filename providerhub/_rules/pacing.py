@@ -174,10 +174,7 @@ class Pacer:
         return self._enter(candidate, now, tokens, stay=False)
 
     def join(self, candidate: Candidate, now: float, tokens: Tokens = no_tokens) -> Turn:
-        """Take a turn or a place in the queue.
-
-        Until it is `ready`, call `look` at its `due` and after its `wake`, or `release`.
-        """
+        """Take a turn or a place in the queue. Until it is `ready`, call `look` at its `due` and after `wake`, or `release`."""
         turn = self._enter(candidate, now, tokens, stay=True)
         assert isinstance(turn, Turn)  # noqa: S101 -- for the type checker
         return turn

@@ -117,10 +117,7 @@ def share(policy: RetryPolicy, remaining: float, usual: float | None, *, slow: b
 
 
 class RetryBudget:
-    """A token bucket that limits the retries at one provider, since retries could make an outage worse.
-
-    The caller holds a lock.
-    """
+    """A token bucket that limits the retries at one provider: retries may make an outage worse. The caller holds a lock."""
 
     def __init__(self, now: float, rules: BudgetRules | None = None) -> None:
         self._rules = rules or BudgetRules()

@@ -128,9 +128,7 @@ def circle_of(aliases: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
         return ()
     from graphlib import CycleError, TopologicalSorter  # few programs have aliases
 
-    names = {
-        name: [target for target in targets if isinstance(target, str) and target in aliases] for name, targets in aliases.items()
-    }
+    names = {name: [one for one in targets if isinstance(one, str) and one in aliases] for name, targets in aliases.items()}
     try:
         TopologicalSorter(names).prepare()
     except CycleError as error:

@@ -30,10 +30,7 @@ def given(timeout: Timeout) -> dict[str, Any]:
 
 
 def refined(models: Iterable[ModelInfo], config: ProviderConfig) -> tuple[ModelInfo, ...]:
-    """Apply the user's values in `models` and `model` to the models of an instance. Each name has one entry in the result.
-
-    An entry of `config.model` below a declared prefix gets a separate entry.
-    """
+    """Apply the user's `models` and `model` to an instance's models, one entry a name. Names below a prefix get their own."""
     own = {model.name: model for model in config.models}
     if not own and not config.model:
         return tuple(models)
@@ -74,10 +71,7 @@ def covers(entry: ModelInfo, name: str) -> bool:
 
 
 def merged(model: ModelInfo, own: ModelInfo) -> ModelInfo:
-    """Return an entry with the values of another entry. A value that is `None` or empty changes nothing.
-
-    Prices in another currency replace all prices of the entry.
-    """
+    """An entry with the values of another that are not `None` or empty. Prices in another currency replace all prices."""
     changes = {name: value for name, value in own.__getstate__().items() if name != "name" and value not in (None, "", (), {})}
     if own.price_currency != model.price_currency:
         prices = {name: getattr(own, name) for name in PRICES}

@@ -30,10 +30,7 @@ def literal_keys(config: ProviderConfig, info: ProviderInfo | None) -> list[str]
 
 
 def variables_of(plugins: Mapping[str, ProviderInfo], environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that give another process the same settings, without keys; `""` for a variable that is not set.
-
-    `plugins` has the declaration of each instance.
-    """
+    """The variables, without keys, that give another process the same settings; `""` for a variable that is not set."""
     plain = [(name, info, setting) for name, info in plugins.items() for setting in info.all_settings if not setting.secret]
     own = (variable for name, info, setting in plain for variable in _variables(setting, name, info.name))
     return {name: environ.get(name, "") for name in own} | dict.fromkeys(VARIABLES, "")
@@ -129,10 +126,7 @@ def is_at_default(config: ProviderConfig, completed: ProviderConfig, info: Provi
 
 
 def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, missing: Collection[Setting]) -> str:
-    """Return the settings that the user must set, as an instruction; empty without missing settings.
-
-    `completed` and `missing` are the results of `resolve`.
-    """
+    """The settings that the user must set, as an instruction, from the results of `resolve`; empty without any."""
     flaws_of = flaws_in(completed, missing)
     parts = [f"{_source(s, config, plugin)} {flaws_of[s.name]}" for s in missing if s.name in flaws_of]
     unset = [s for s in missing if s.name not in flaws_of]

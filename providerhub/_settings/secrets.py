@@ -118,10 +118,7 @@ class FileKey(_Source):
 
 
 class CommandKey(_Source):
-    """A key in the first line of a command's output, such as a password manager. The command runs without a shell.
-
-    It is stopped after `timeout` seconds.
-    """
+    """A key in the first line of a command's output. No shell runs the command; it is stopped after `timeout` seconds."""
 
     __slots__ = ("command", "timeout")
     message = f"{_Source.message}; run it by hand to see why"

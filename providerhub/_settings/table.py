@@ -81,9 +81,7 @@ _KIND_OF = {
 
 def _of(section: str, cls: type[Any]) -> tuple[Key, ...]:
     """The keys of a table for a value class, with the types and defaults of its fields."""
-    return tuple(
-        Key(f"{section}.{field.name}", _KIND_OF[field.validator.wanted], _toml(field.default)) for field in attrs.fields(cls)
-    )
+    return tuple(Key(f"{section}.{one.name}", _KIND_OF[one.validator.wanted], _toml(one.default)) for one in attrs.fields(cls))
 
 
 def _toml(value: Any) -> str:
@@ -114,9 +112,8 @@ _MODEL = (
     *_keys("", "aliases: names = []; supports_stream supports_tools supports_images supports_json_schema: flag"),
     *_keys("", "supports_audio supports_files supports_prefill supports_reasoning supports_embeddings: flag"),
     *_keys("", "context_window: whole number from 1; max_output_tokens: whole number from 1"),
-    *_keys(
-        "", "price_in price_out price_cache_read price_cache_write price_in_audio price_out_audio price_reasoning: number from 0"
-    ),
+    *_keys("", "price_in price_out price_cache_read price_cache_write: number from 0"),
+    *_keys("", "price_in_audio price_out_audio price_reasoning: number from 0"),
     *_keys("", 'price_tiers: price tiers; price_currency: currency = "USD"; catalog: entry'),
     *_LIMITS,
 )
@@ -161,17 +158,14 @@ KEYS = (
     Key("providers.*.url", "text", "", "as the plugin declares, else PROVIDERHUB_<NAME>_URL"),
     Key("providers.*.api_key", "key", "", "as the plugin declares, else PROVIDERHUB_<NAME>_API_KEY"),
     *_keys("providers.*.api_key", "env file: text; command: command; timeout: seconds = 10; keyring username: text"),
-    *_keys(
-        "providers.*", "priority: number = 0; weight: number from 0 = 1; models: models of a provider = []; models.*.name: text"
-    ),
+    *_keys("providers.*", "priority: number = 0; weight: number from 0 = 1"),
+    *_keys("providers.*", "models: models of a provider = []; models.*.name: text"),
     *_under("providers.*.models.*", _MODEL),
     *_keys("providers.*", "model model.*: table"),
     *_under("providers.*.model.*", _MODEL),
     *_under("providers.*", _LIMITS),
-    *_keys(
-        "providers.*",
-        "client_cert client_key: text; allow_http key_travels: flag = false; trust_env: flag; ca_bundle wire_log: text",
-    ),
+    *_keys("providers.*", "client_cert client_key: text; allow_http key_travels: flag = false"),
+    *_keys("providers.*", "trust_env: flag; ca_bundle wire_log: text"),
     *_keys("providers.*", "proxies: table; proxies.*: text; options: table"),
     Key("providers.*.options.*", "option", "", "as the plugin declares, else PROVIDERHUB_<NAME>_<OPTION>"),
 )

@@ -90,9 +90,7 @@ def _from_thread(made: Callable[[], Iterator[str]], stop: Callable[[], None]) ->
 @options.media
 @click.option("--trace", is_flag=True, help="Print the attempts to standard error afterwards.")
 @click.argument("prompt", required=False)
-def ask(
-    *, models: tuple[str, ...], stream: bool, as_json: bool, media: bool, trace: bool, prompt: str | None, **more: Any
-) -> None:
+def ask(*, models: tuple[str, ...], stream: bool, as_json: bool, trace: bool, prompt: str | None, **more: Any) -> None:
     """Ask a model for an answer to PROMPT. Text from a pipe is added after PROMPT and a blank line.
 
     Without PROMPT, or with -, the prompt is the text of standard input. Inside a loop that reads lines, add < /dev/null.
@@ -117,7 +115,7 @@ def ask(
                 screen.indented(error.route, err=True)
             raise
     if as_json:
-        screen.data(screen.record(completion, media=media))
+        screen.data(screen.record(completion, media=more["media"]))
     else:
         screen.ending(completion, cost=more["cost"])
     if trace:

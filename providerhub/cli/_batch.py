@@ -44,10 +44,7 @@ _UNEQUAL = {"length": "cut at max_tokens", "content_filter": "filtered"}
 
 @attrs.define
 class Summary:
-    """The counts of a run. Tokens and cost are sums of the known values.
-
-    `reasons` counts the failures by their class, and the answers that the model refused, cut or filtered.
-    """
+    """The counts of a run. `reasons` counts the failures by class, and the answers that were refused, cut or filtered."""
 
     answered: int = 0
     failed: int = 0
@@ -377,9 +374,7 @@ def _report(summary: Summary, output: str, refusal: ProviderHubError | None, *, 
 
 @click.command()
 @click.argument("source", metavar="INPUT", type=click.File("rb"))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(allow_dash=True), help="File for the results, or a .csv; - for stdout."
-)
+@click.option("-o", "--output", required=True, type=click.Path(allow_dash=True), help="Results file, or a .csv; - for stdout.")
 @click.option("-m", "--model", "models", multiple=True, shell_complete=options.model_names, help=_MODEL)
 @click.option("--prompt", help="Message for lines without messages; a field or column replaces {NAME}.")
 @options.system
@@ -395,9 +390,7 @@ def _report(summary: Summary, output: str, refusal: ProviderHubError | None, *, 
 @click.option("--retry-failed", is_flag=True, help="Send again the lines that failed in an earlier run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @options.media
-def batch(
-    *, source: BinaryIO, output: str, concurrency: int, passes: int, retry_failed: bool, as_json: bool, **more: Any
-) -> None:
+def batch(*, source: BinaryIO, output: str, concurrency: int, retry_failed: bool, as_json: bool, **more: Any) -> None:
     """Send the requests of INPUT, one JSON object per line, and write each result as a line when it comes.
 
     A line has keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}. The result repeats your own fields and the
@@ -428,7 +421,7 @@ def batch(
                 if path is not None and more["vendor"]:
                     run.run_at_vendor(hub, path.with_name(f"{path.name}.batches"), poll=more["poll"], calls=more["calls"])
                 else:
-                    how = {"concurrency": concurrency, "passes": passes, "executor": more["executor"]}
+                    how = {"concurrency": concurrency, "passes": more["passes"], "executor": more["executor"]}
                     run.run(hub, folder=None if path is None else str(path.parent), **how)
             except ProviderHubError as error:
                 refusal = error

@@ -48,10 +48,7 @@ class Line:
 
 @attrs.frozen
 class Form:
-    """The model (or several, in order), prompt and keywords for lines without their own.
-
-    `csv` is the usual separator of a table; empty for lines of JSON.
-    """
+    """The models, prompt and keywords for lines without their own. `csv` is a table's usual separator; empty for JSON."""
 
     model: Any = None
     prompt: str | None = None
@@ -115,7 +112,6 @@ class Job:
 
 
 def job(line: Line, form: Form) -> Job:
-    """Read a line."""
     made = Job(line)
     try:
         given = _object(line.raw) if line.row is None else {}

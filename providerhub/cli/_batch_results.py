@@ -41,10 +41,7 @@ class Found(NamedTuple):
 
 
 class Done:
-    """The lines that have a result, in five bytes a line.
-
-    `models` has a `--model` of the results for each status.
-    """
+    """The lines that have a result, in five bytes a line. `models` has a `--model` of the results for each status."""
 
     def __init__(self) -> None:
         self.models: dict[int, str] = {}

@@ -34,10 +34,7 @@ COMMANDS = [line.split()[0] for line in HELP.splitlines() if line.startswith("/"
 
 
 class Lines:
-    """Reads lines, in a terminal with editing, history and completion by the tab key.
-
-    `complete` gets the line so far and its last word, and returns the completions of that word.
-    """
+    """Reads lines. In a terminal, `complete` gets the line so far and its last word, and returns the completions."""
 
     def __init__(self, complete: Callable[[str, str], Sequence[str]]) -> None:
         self.interactive = sys.stdin.isatty()
@@ -266,15 +263,13 @@ class Chat:
 @options.talking
 @options.as_json
 @click.pass_context
-def chat(
-    ctx: click.Context, /, *, models: tuple[str, ...], last: bool, conversation: str | None, save: bool, **more: Any
-) -> None:
+def chat(ctx: click.Context, /, *, models: tuple[str, ...], last: bool, save: bool, **more: Any) -> None:
     """Talk with a model. Each line is a question; the model gets the whole conversation.
 
     Answers go to standard output, everything else to standard error. The conversation is saved; `chat -c` continues it. --json
     prints a line of JSON for each: {"answer": ...}, {"error": ...}, {"note": ...}, or {"route": ..., "plan": ...} for /route.
     """
-    talk = opened(last=last, name=conversation, save=save)
+    talk = opened(last=last, name=more["conversation"], save=save)
     with Hub() as hub:
         model = options.chosen(hub, models, talk.model)
         running = Chat(ctx, hub, model, talk, options.given({"system": talk.system}) | options.given(more))

@@ -162,7 +162,6 @@ def _key(view: InstanceView, setting: Setting, settings: Settings, file: str | N
 
 
 def models(settings: Settings, providers: Sequence[InstanceView]) -> Iterator[Finding]:
-    """Report the models of the settings that no provider has."""
     for key, about, text in unknown_models(settings, providers):
         origin = settings.origins.get(key, "settings")
         yield Finding("warning", about, f"{origin}: {text}", "correct the name, or `providerhub models --refresh`")

@@ -26,7 +26,6 @@ PROMPT = "Hello! Who are you?"
 
 
 def _sandboxes() -> Iterator[tuple[str, Serve]]:
-    """The sandboxes, each with its provider's name."""
     for _, name, target in entries(SANDBOX_GROUP):
         with contextlib.suppress(Exception):  # a broken distribution must not stop the demo
             yield name, import_object(target)
@@ -84,13 +83,11 @@ def demo(*, as_json: bool) -> None:
 
 
 def _next_step(others: Sequence[InstanceView]) -> str:
-    """The next step: the first call of a real model."""
     ready = next((view for view in others if view.state == "ready" and view.models and view.settings), None)
     if ready is not None:
         return f'ask a real model: providerhub ask -m {ready.name}/{ready.models[0].name} "Hello"'
     for view in sorted(others, key=lambda view: view.distribution != f"providerhub-{view.name}"):
         if len(view.missing) == 1 and any(setting.name == "api_key" for setting in view.settings):
-            return (
-                f"keep a key: providerhub keys set {view.name} (or set {view.missing[0]}); `providerhub doctor` names the others"
-            )
+            keep = f"keep a key: providerhub keys set {view.name} (or set {view.missing[0]})"
+            return f"{keep}; `providerhub doctor` names the others"
     return f"install a provider: {INSTALL_HINT}"

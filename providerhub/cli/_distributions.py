@@ -45,7 +45,6 @@ class Installed(NamedTuple):
 
 
 def installed() -> tuple[Installed, ...]:
-    """All distributions, in the order in which Python finds them."""
     return tuple(_read(distribution) for distribution in importlib_metadata.distributions())
 
 

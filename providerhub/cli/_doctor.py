@@ -58,7 +58,6 @@ class Report:
             self.findings.append(Finding("error", about, text, "providerhub --debug plugins may show more"))
 
     def write_json(self) -> None:
-        """Write the report as JSON."""
         screen.data(
             {
                 "healthy": not self.wrong,
@@ -109,9 +108,7 @@ class Report:
 @click.option("--network", is_flag=True, help="Ask each ready provider for a tiny answer.")
 @click.option("--timeout", default=30.0, show_default=True, type=_POSITIVE, help="Timeout of each answer, in seconds.")
 @click.option("--import-timeout", default=10.0, show_default=True, type=_POSITIVE, help="Timeout of each import, in seconds.")
-@click.option(
-    "--slow", default=0.5, show_default=True, type=click.FloatRange(0), help="Report imports of at least this many seconds."
-)
+@click.option("--slow", default=0.5, show_default=True, type=click.FloatRange(0), help="Report imports of this many seconds.")
 @click.option("-v", "--verbose", is_flag=True, help="Also show notes, versions, settings and imports.")
 @options.as_json
 def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float, verbose: bool, as_json: bool) -> None:

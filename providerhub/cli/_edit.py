@@ -15,10 +15,7 @@ from providerhub.cli import _store as store
 
 
 def put(keys: Sequence[str], value: Any) -> Path:
-    """Set the value of a key, given by the names of its tables and its own name; `None` removes it. Returns the file's path.
-
-    Only its owner may read a new file.
-    """
+    """Set the value of a key, given by its tables' names and its own; `None` removes it. Only its owner may read a new file."""
     named = settings_path(os.environ)
     if named is None:
         raise click.ClickException("this user has no configuration folder; name a file with PROVIDERHUB_CONFIG")

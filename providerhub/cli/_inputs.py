@@ -74,10 +74,7 @@ def places(text: str) -> list[str]:
 
 
 def filled(text: str, values: Mapping[str, Any], missing: str) -> str:
-    """Replace the places `{name}` of a text by values; `{{name}}` becomes `{name}`.
-
-    `missing` is the error for a missing value.
-    """
+    """Replace `{name}` in a text by a value, and `{{name}}` by `{name}`. `missing` is the error for a missing value."""
     for name in places(text):
         if name not in values:
             raise click.ClickException(missing.replace("{name}", name))
@@ -89,9 +86,7 @@ def _template(name: str) -> str:
     found = next(filter(Path.is_file, (Path(name), *(folder / f"{name}{end}" for end in ("", ".txt", ".md")))), None)
     if found is None:
         kept = ", ".join(sorted(path.stem for path in folder.glob("*"))) or "none"
-        raise click.UsageError(
-            f"no template {name!r}; the templates in {folder}: {kept}. A template is a text file with {{input}}"
-        )
+        raise click.UsageError(f"no template {name!r}; those in {folder}: {kept}. A template is a text file with {{input}}")
     return _text(found)
 
 

@@ -115,9 +115,8 @@ def _taking(provider: str) -> tuple[Settings, InstanceView, Setting]:
         settings, views = hub.settings, {view.name: view for view in hub.instances()}
     if provider not in views:
         known = f"installed: {', '.join(views) or 'none'}; further ones: {INSTALL_HINT}"
-        raise click.ClickException(
-            f"no provider {provider!r} is installed; {to_install(provider) or nearest(provider, views, known)}"
-        )
+        fix = to_install(provider) or nearest(provider, views, known)
+        raise click.ClickException(f"no provider {provider!r} is installed; {fix}")
     setting = _secret(views[provider])
     if setting is None:
         raise click.ClickException(f"the provider {provider!r} takes no key{_other_secrets(views[provider])}")

@@ -36,7 +36,6 @@ _PIXEL = {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lGO
 
 
 def record(view: InstanceView, *more: str) -> dict[str, object]:
-    """A provider as JSON, with `more` attributes."""
     return {**screen.picked(view, *_FIELDS, *more), "models": _models(view)}
 
 
@@ -62,7 +61,6 @@ def idle_table(folds: Mapping[str, str]) -> None:
 
 
 def described(view: InstanceView) -> str:
-    """A provider with some of its models, in a few words."""
     return f"{view.name} ({_few(_models(view)) or 'its models are not listed yet'})"
 
 
@@ -165,9 +163,8 @@ def _report_unlisted(among: Sequence[InstanceView], *, hidden: int, pattern: str
     failed = [view for view in among if view.list_error]
     for view in failed:
         screen.line(f"{view.name} could not list its models: {view.list_error}", err=True)
-    unasked = [
-        view.name for view in among if view.can_list and view.state == "ready" and view.list_age is None and view not in failed
-    ]
+    silent = (view for view in among if view.can_list and view.state == "ready" and view.list_age is None)
+    unasked = [view.name for view in silent if view not in failed]
     if unasked:
         screen.line(f"Not asked for models yet: {', '.join(unasked)}; --refresh asks", err=True)
     if not found:

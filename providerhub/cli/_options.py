@@ -27,9 +27,7 @@ def model_names(_ctx: click.Context, _parameter: click.Parameter, incomplete: st
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 media = click.option("--media", is_flag=True, help="Write the bytes of images and sounds into the JSON, as base64.")
-schema = click.option(
-    "--schema", metavar="FILE|FIELDS", help="Form of the answer: a JSON schema, or 'name, age int, tags str[]'."
-)
+schema = click.option("--schema", metavar="FILE|FIELDS", help="Form of the answer: a JSON schema or 'name, age int, tags str[]'.")
 model_help = "Model to ask: NAME, PROVIDER/NAME or an alias; several are tried in order. Default: `models default`."
 models = click.option("-m", "--model", "models", multiple=True, shell_complete=model_names, help=model_help)
 system = click.option("-s", "--system", help="The system message, placed before the messages.")
@@ -63,10 +61,7 @@ def chosen(hub: Hub, given: Sequence[str], last: Any = None) -> Any:
 
 
 def check(hub: Hub, model: Any, messages: Any = "?", *, stream: bool = False, **call: Any) -> None:
-    """Raise the error of a call that no provider can serve, such as for an unknown model.
-
-    This asks services for their models, as the call would.
-    """
+    """Raise the error of a call that no provider can serve, such as for an unknown model. Services may be asked for models."""
     hub._candidates(hub._spec(model, messages, stream=stream, **call))  # noqa: SLF001 -- `explain` asks no service
 
 
@@ -78,9 +73,8 @@ def _option(name: str, keyword: Keyword) -> Callable[[Command], Command]:
             raise click.BadParameter(f"must be {keyword.check.wanted}, not {value!r}")
         return value
 
-    return click.option(
-        f"--{name.replace('_', '-')}", type=keyword.option, callback=check, help=f"{keyword.text.partition('. ')[0].rstrip('.')}."
-    )
+    text = f"{keyword.text.partition('. ')[0].rstrip('.')}."
+    return click.option(f"--{name.replace('_', '-')}", type=keyword.option, callback=check, help=text)
 
 
 _OPTIONS = tuple(_option(name, keyword) for name, keyword in KEYWORDS.items() if keyword.option and name != "system")

@@ -41,6 +41,5 @@ class Bar(Progress):
             screen.line("; ".join(filter(None, parts)), err=True)
 
     def stop(self) -> None:
-        """Restore the terminal."""
         if not self.disable:  # otherwise rich would write an empty line
             super().stop()

@@ -60,10 +60,7 @@ def line(text: object, *, err: bool = False) -> None:
 
 
 def ending(answer: Completion, *, cost: bool = False) -> None:
-    """Write notes about an answer to standard error: a refusal, a cut answer, or media.
-
-    With `cost`, tokens and cost follow.
-    """
+    """Write notes about an answer to standard error: a refusal, a cut answer, media; with `cost`, tokens and cost."""
     if answer.refusal:
         line(f"The model declined: {answer.refusal}", err=True)
     if answer.finish_reason == "length":
@@ -84,7 +81,6 @@ def spent(answer: Completion) -> str:
 
 
 def indented(text: object, *, err: bool = False) -> None:
-    """Write each line of a route or a plan, indented."""
     for part in str(text).splitlines():
         line(f"  {part}", err=err)
 
@@ -104,7 +100,6 @@ def paragraph(text: str, style: str = "") -> None:
 
 
 def heading(text: str) -> None:
-    """Write a blank line and a heading."""
     paragraph(f"\n{text}", "bold")
 
 
@@ -156,7 +151,6 @@ def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]], optional: Sequ
 
 
 def told(text: str, document: Any, *, as_json: bool, err: bool = True) -> None:
-    """Write a document as JSON, or else a text."""
     data(document) if as_json else line(text, err=err)
 
 
@@ -192,10 +186,7 @@ def _plain(owner: object, _field: object, value: Any) -> Any:
 
 
 def record(value: Completion | Route, *, media: bool = False) -> dict[str, Any]:
-    """An answer with its `message`, or the attempts of a call and the skipped candidates.
-
-    With `media`, the bytes of images and sounds are written as base64, in place of their number.
-    """
+    """An answer with its `message`, or the attempts of a call. With `media`, media are base64; else their size in bytes."""
     found = attrs.asdict(value, value_serializer=_plain)
     if isinstance(value, Completion):
         del found["turn"], found["parsed"]  # the message has the turn, and the text of the answer has the parsed object

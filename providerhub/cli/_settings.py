@@ -11,18 +11,7 @@ from urllib.parse import urlsplit
 import attrs
 import click
 
-from providerhub import (
-    ConfigurationError,
-    Hub,
-    InstanceView,
-    ModelInfo,
-    ProviderConfig,
-    ProviderInfo,
-    Secret,
-    Setting,
-    Settings,
-    Timeout,
-)
+from providerhub import ConfigurationError, Hub, InstanceView, ModelInfo, ProviderConfig, ProviderInfo, Secret, Setting, Settings
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.installed import to_install
 from providerhub._finding.views import unknown_models
@@ -51,7 +40,6 @@ class Row(NamedTuple):
 
 
 def table(rows: Iterable[Row]) -> None:
-    """Write the rows as a table."""
     screen.table(
         ("setting", "value", "from"),
         [(row.name, "all" if row[:2] == ("allow", None) else _text(row.value), row.origin) for row in rows],
@@ -59,12 +47,10 @@ def table(rows: Iterable[Row]) -> None:
 
 
 def changed(rows: Iterable[Row]) -> list[Row]:
-    """The rows of values that differ from the defaults."""
     return [row for row in rows if row.origin not in {DEFAULT, DEFAULT_OF_PLUGIN} and row.value != "not set"]
 
 
 def all_rows(settings: Settings, instances: Iterable[InstanceView]) -> tuple[Row, ...]:
-    """Every setting of a hub and of its providers."""
     return (*_general(settings), *(row for view in instances for row in _of_provider(settings, view)))
 
 
@@ -146,7 +132,7 @@ def _masked(value: Any) -> Any:
 
 
 def _json(value: Any, *, hidden: bool = False) -> Any:
-    if isinstance(value, Timeout):
+    if attrs.has(type(value)):  # a Timeout
         return attrs.asdict(value)
     if hidden:  # a header may hold a key
         return dict.fromkeys(value, "set")
@@ -285,7 +271,6 @@ def _uninstalled(file: SettingsFile) -> Iterator[Problem]:
 
 
 def _undeclared(file: SettingsFile) -> Iterator[Problem]:
-    """Options that the plugins do not declare."""
     for name, config, info in _declarations(file):
         for option, text in undeclared(config, info).items():
             yield Problem(file.lines.get(f"providers.{name}.options.{option}"), text)

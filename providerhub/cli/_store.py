@@ -24,12 +24,10 @@ def config_folder(name: str) -> Path:
 
 
 def folder() -> Path:
-    """The folder of the conversations."""
     return Path(user_folder("data")) / "conversations"
 
 
 def append(path: Path, line: bytes) -> None:
-    """Append a line to a file that only its owner may read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
@@ -70,7 +68,6 @@ class Conversation:
 
     @property
     def name(self) -> str:
-        """The name for `--conversation`."""
         return self.path.stem if self.path else ""
 
     def keep(self, question: Message, answer: Message, *, model: Any, system: str | None) -> None:

@@ -302,7 +302,7 @@ def test_callables_around_calls_see_and_change_the_texts(embed, place):
         (
             lambda request, go_on: go_on(attrs.evolve(request, texts=["a"])),
             InvalidRequestError,
-            r"got 1 texts, and the call has 2",
+            r"got 1 texts, but the call has 2",
         ),
         (lambda request, go_on: go_on(Request("m", request.messages)), InvalidRequestError, "not Request"),
         (lambda request, go_on: go_on(attrs.evolve(request, texts=["a", ""])), InvalidRequestError, "texts must be"),
