@@ -120,10 +120,7 @@ class Assembly:
                 call.id = f"call_{secrets.token_hex(12)}"
             taken.add(call.id)
         texts = [(call, _joined(call.arguments)) for _, call in sorted(self._tools.items())]
-        return tuple(
-            ToolCall(call.id, call.name, text if text.strip() or call.type != "function" else "{}", call.type)
-            for call, text in texts
-        )
+        return tuple(ToolCall(c.id, c.name, text if text.strip() or c.type != "function" else "{}", c.type) for c, text in texts)
 
     def _add_other(self, piece: object) -> bool:
         kind = type(piece)

@@ -17,6 +17,7 @@ from providerhub._values import Completion, RetryPolicy, errors
 from providerhub._values.checks import COUNT, at_least
 
 _PASSES = at_least(0)
+_NOT_REPEATED = (errors.RateLimitError, errors.DeadlineExceededError, errors.ProviderTimeoutError)
 _MOST_REPEATING = 60.0  # seconds after which a further try makes no new call
 
 
@@ -107,9 +108,6 @@ class Repeats:
         policy = self._policy
         if policy is None or self._made >= policy.attempts or not may_pass(error) or time.monotonic() > self._end:
             return None
-        if any(
-            isinstance(cause, errors.RateLimitError | errors.DeadlineExceededError | errors.ProviderTimeoutError)
-            for cause in causes(error)
-        ):
+        if any(isinstance(cause, _NOT_REPEATED) for cause in causes(error)):
             return None
         return backoff(policy, self._made - 1, throttled=False, rng=random.random)

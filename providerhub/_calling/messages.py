@@ -58,12 +58,8 @@ def _joined(messages: Sequence[Any]) -> list[Message]:
             parts.append(message)
             continue
         if parts:
-            content = (
-                parts[0]
-                if len(parts) == 1 and isinstance(parts[0], str)
-                else [{"type": "text", "text": one} if isinstance(one, str) else one for one in parts]
-            )
-            found.append({"role": "user", "content": content})
+            whole = [{"type": "text", "text": one} if isinstance(one, str) else one for one in parts]
+            found.append({"role": "user", "content": parts[0] if len(parts) == 1 and isinstance(parts[0], str) else whole})
             parts = []
         if message is not None:
             found.append(message.message if isinstance(message, Completion) else message)
@@ -182,10 +178,7 @@ def has_turns(messages: Sequence[Message]) -> bool:
 
 def addressed(messages: Sequence[Message], instance: Instance | None, note: Callable[[str], object]) -> list[Message]:
     """The conversation for one provider; for `None`, without turns. `note` records a malformed or edited turn."""
-    return [
-        _addressed(message, f"messages[{index}]", instance, note) if "turn" in message else message
-        for index, message in enumerate(messages)
-    ]
+    return [_addressed(one, index, instance, note) if "turn" in one else one for index, one in enumerate(messages)]
 
 
 def refuses_turns(error: errors.AttemptError) -> bool:
@@ -199,12 +192,12 @@ def refuses_turns(error: errors.AttemptError) -> bool:
     return _ABOUT_TURNS.search(f"{error} {getattr(error, 'excerpt', '')}") is not None
 
 
-def _addressed(message: Message, where: str, instance: Instance | None, note: Callable[[str], object]) -> Message:
+def _addressed(message: Message, index: int, instance: Instance | None, note: Callable[[str], object]) -> Message:
     plain, turn = {key: value for key, value in message.items() if key != "turn"}, message["turn"]
     if instance is None or turn is None:
         return plain
     if flaw := _flaw(turn, message):
-        note(f"{where}['turn'] is left out: {flaw}")
+        note(f"messages[{index}]['turn'] is left out: {flaw}")
         return plain
     belongs = turn["name"] in instance.info.accepts_turns or instance.origin.items() <= turn.items()
     return {**plain, "turn": turn["content"]} if belongs else plain

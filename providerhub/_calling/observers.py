@@ -21,13 +21,8 @@ from providerhub._values.errors import BudgetExceededError, ProviderConnectionEr
 Observer = Callable[..., Any]
 
 
-OBSERVED = (
-    "providerhub_call_started",
-    "providerhub_attempt_started",
-    "providerhub_chunk",
-    "providerhub_attempt_finished",
-    "providerhub_call_finished",
-)
+_EVENTS = ("call_started", "attempt_started", "chunk", "attempt_finished", "call_finished")
+OBSERVED = tuple(f"providerhub_{event}" for event in _EVENTS)
 """The hooks of observers."""
 
 RANK = "providerhub_rank"  # the hook of rankers

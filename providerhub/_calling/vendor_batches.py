@@ -274,9 +274,8 @@ class VendorBatches:
                 continue
             listed = [one for one in self._ask(held.provider, "batch_list") if one.id not in known]
             span = range(int(held.at - EARLY), int(held.at + LATE))
-            fitting = [one for one in listed if one.tag == held.tag] or [
-                one for one in listed if not one.tag and int(one.created) in span and one.rows == len(held.keys)
-            ]
+            similar = (one for one in listed if not one.tag and int(one.created) in span and one.rows == len(held.keys))
+            fitting = [one for one in listed if one.tag == held.tag] or [*similar]
             if len(fitting) > 1:
                 names = ", ".join(one.id for one in fitting)
                 msg = f"{book.path}: one of these batches at {held.provider} is that of tag {held.tag}: {names}"

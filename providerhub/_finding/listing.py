@@ -151,10 +151,9 @@ class ModelList:
                 self.forget_failures()
                 return
             self._failures += 1
-            self._cause, self._error = (
-                error.with_traceback(None),
-                shown(error) if isinstance(error, _OF_SERVICE) else f"{self._info.discover} raised {shown(error)}",
-            )
+            self._cause, self._error = error.with_traceback(None), shown(error)
+            if not isinstance(error, _OF_SERVICE):
+                self._error = f"{self._info.discover} raised {self._error}"
             _log.warning("provider %s could not list its models: %s", config.name, self._error)
             if self._failures == 1:
                 self._on_change()

@@ -240,12 +240,8 @@ class Registry:
         if self._travelling is None:  # kept, since each of many rows asks for it
             plugins = {one.name: one.info for one in self.instances() if one.has_plugin}
             variables = variables_of(plugins, os.environ)
-            keys = [
-                f"{name}: {key}"
-                for name, config in self._settings.providers.items()
-                if not config.key_travels
-                for key in literal_keys(config, plugins.get(name))
-            ]
+            staying = {name: config for name, config in self._settings.providers.items() if not config.key_travels}
+            keys = [f"{name}: {key}" for name, config in staying.items() for key in literal_keys(config, plugins.get(name))]
             keys += [f"proxies.{scheme}" for scheme, address in self._settings.proxies.items() if "@" in address]
             store = self._settings.shared.url
             keys += ["shared.url"] if store is not None and store.source is None and "@" in store.reveal() else []
@@ -413,11 +409,8 @@ class Registry:
     def _find(self, target: Target) -> tuple[Match, ...]:
         if target.provider is None:
             found = self._current_index().find(target.model)
-            return (
-                found
-                if any(not self.ready(match.provider).missing for match in found)
-                else (*self._assumed(target.model), *found)
-            )
+            is_ready = any(not self.ready(match.provider).missing for match in found)
+            return found if is_ready else (*self._assumed(target.model), *found)
         instance = self.instance(target.provider)
         if instance is None:
             return ()

@@ -348,11 +348,8 @@ def _within_windows(ranked: Ranking, tokens: Callable[[], tuple[int, int | None]
         return ranked, []
     small = [choice.candidate for choice in ranked if bound > (choice.candidate.context_window or float("inf"))]
     # An unknown window counts as one more needed capability that the model does not declare.
-    fitting = [
-        choice.less_sure(1 if choice.window is None else 2 * (bound > choice.window))
-        for choice in ranked
-        if choice.candidate not in small
-    ]
+    others = [choice for choice in ranked if choice.candidate not in small]
+    fitting = [choice.less_sure(1 if choice.window is None else 2 * (bound > choice.window)) for choice in others]
     needed = f"the request needs at least {bound} tokens, the context window has"
     skips = [Skip(one.provider, one.model, "context window", f"{needed} {one.context_window}") for one in small]
     return tuple(sorted(fitting, key=_place)), skips

@@ -92,11 +92,8 @@ def unknown_models(settings: Settings, providers: Iterable[InstanceView]) -> Ite
 
 
 def _has(models: Iterable[ModelInfo], name: str) -> bool:
-    start = name[:-1] if name.endswith("*") else None
-    return any(
-        name in {one.name, *one.aliases} or covers(one, name) or (start is not None and one.name.startswith(start))
-        for one in models
-    )
+    stem = name[:-1] if name.endswith("*") else None
+    return any(name in {m.name, *m.aliases} or covers(m, name) or (stem is not None and m.name.startswith(stem)) for m in models)
 
 
 def _no_such(provider: str | None, name: str, models: Iterable[ModelInfo]) -> str:

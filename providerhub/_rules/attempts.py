@@ -123,12 +123,8 @@ class Attempts:
 
     def _is_used_up(self, candidate: Candidate) -> bool:
         """Whether a provider's model has had all allowed attempts of one call."""
-        used = sum(
-            (attempt.provider, attempt.model) == (candidate.provider, candidate.model)
-            for attempt in self.attempts
-            if attempt.number not in self._uncharged
-        )
-        return used >= self._policy.attempts_per_provider
+        places = [(one.provider, one.model) for one in self.attempts if one.number not in self._uncharged]
+        return places.count((candidate.provider, candidate.model)) >= self._policy.attempts_per_provider
 
     def _forgive(self, number: int) -> None:
         """Do not count an attempt, which failed for a reason of this process and is repeated at once."""

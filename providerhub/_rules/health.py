@@ -181,11 +181,8 @@ class Health:
         if not self._degraded:
             return None
         with self._lock:
-            found = [
-                obstacle
-                for key in _keys(candidate)
-                if (record := self._records.get(key)) is not None and (obstacle := _obstacle(record, now)) is not None
-            ]
+            records = map(self._records.get, _keys(candidate))
+            found = [obstacle for record in records if record and (obstacle := _obstacle(record, now)) is not None]
         return max(found, key=lambda obstacle: obstacle.until, default=None)
 
     def acquire(self, candidate: Candidate, now: float, *, force: bool = False) -> Permit | None:
@@ -306,11 +303,8 @@ class Health:
         for key in permit.probes:
             if key in self._records and permit.forgiven == self._forgiven.get(key[0], 0):  # not a probe of an earlier key
                 self._records[key].probing = False
-        return [
-            (key, record)
-            for key, generation in permit.generations
-            if (record := self._records.get(key)) is not None and record.breaker.generation == generation
-        ]
+        found = ((key, self._records.get(key), generation) for key, generation in permit.generations)
+        return [(key, record) for key, record, generation in found if record and record.breaker.generation == generation]
 
     def _count(self, key: Key, record: _Record, now: float, *, ok: bool, slow: bool = False) -> None:
         if ok:

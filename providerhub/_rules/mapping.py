@@ -127,11 +127,9 @@ def blamed(error: errors.AttemptError, provider: str, model: str) -> errors.Atte
 
 def is_shortage(error: BaseException | None) -> bool:
     """Return whether an exception or its cause means that this process has no file descriptor or thread left."""
-    return any(
-        (isinstance(link, OSError) and link.errno in _SHORTAGES)
-        or (isinstance(link, RuntimeError) and "can't start new thread" in str(link))
-        for link in chained(error)
-    )
+    links = chained(error)
+    is_file = any(isinstance(link, OSError) and link.errno in _SHORTAGES for link in links)
+    return is_file or any(isinstance(link, RuntimeError) and "can't start new thread" in str(link) for link in links)
 
 
 def chained(error: BaseException | None) -> list[BaseException]:

@@ -270,12 +270,8 @@ class Pacer:
         """The state of all keys with limits, learned rates, calls or waiting calls."""
         with self._lock:
             self._collect(now)
-            return {
-                (provider, entry): lane.record(provider, entry, now)
-                for provider, desk in self._desks.items()
-                for entry, lane in desk.lanes()
-                if not lane.is_idle
-            }
+            lanes = {(name, entry): lane for name, desk in self._desks.items() for entry, lane in desk.lanes()}
+            return {key: lane.record(*key, now) for key, lane in lanes.items() if not lane.is_idle}
 
     def _desk(self, provider: str) -> Desk:
         desk = self._desks.get(provider)

@@ -108,11 +108,8 @@ class Sharing:
         scope, own, whole = self._scope(place.desk.provider), place.lane.limits, place.desk.whole.limits
         known = place.lane.named
         if known[0] != scope or known[1] is not own or known[2] is not whole:
-            lanes = tuple(
-                (f"{scope}:{entry}", one.concurrency, one.rpm and MINUTE / (MARGIN * one.rpm), one.tpm)
-                for entry, one in ((place.entry, own), ("", whole))
-                if one.any
-            )
+            both = ((f"{scope}:{entry}", limits) for entry, limits in ((place.entry, own), ("", whole)) if limits.any)
+            lanes = tuple((name, one.concurrency, one.rpm and MINUTE / (MARGIN * one.rpm), one.tpm) for name, one in both)
             known = place.lane.named = scope, own, whole, lanes
         if not scope or not known[3]:
             return None, not known[3]

@@ -173,10 +173,8 @@ def unused_environment(config: ProviderConfig, *, bundle: bool = True) -> str:
         return ""
     names = [name for name in found.values() if name]
     verb = "are" if len(names) > 1 else "is"
-    return (
-        f"{' and '.join(names)} {verb} set but not used: set trust_env = true, or {' and '.join(fields)}, "
-        f"for provider {config.name!r}"
-    )
+    fix = f"set trust_env = true, or {' and '.join(fields)}, for provider {config.name!r}"
+    return f"{' and '.join(names)} {verb} set but not used: {fix}"
 
 
 def _proxies(config: ProviderConfig) -> str:

@@ -230,11 +230,8 @@ def undeclared(config: ProviderConfig, info: ProviderInfo) -> dict[str, str]:
     if not info.settings or info.any_option or not config.options:
         return {}
     declared = [setting.name for setting in info.all_settings if setting.name not in {"url", "api_key"}]
-    return {
-        name: f"provider {config.name!r}: the plugin {info.name!r} has no option {name!r}{_option_hint(name, declared)}"
-        for name in config.options
-        if name not in declared
-    }
+    said = f"provider {config.name!r}: the plugin {info.name!r} has no option"
+    return {name: f"{said} {name!r}{_option_hint(name, declared)}" for name in config.options if name not in declared}
 
 
 def option_flaw(config: ProviderConfig, info: ProviderInfo, origins: Mapping[str, str]) -> str:

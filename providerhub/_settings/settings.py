@@ -292,10 +292,5 @@ def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Co
         except ValueError:
             return settings, f"{env} must be {wanted}, not {text!r}"
         origins[{"timeout": "timeout.total", "shared": "shared.url"}.get(name, name)] = f"environment variable {env}"
-    changes = {
-        "autoload": settings.autoload is not False,
-        "block": settings.block or (),
-        "trust_env": bool(settings.trust_env),
-        **changes,
-    }
-    return attrs.evolve(settings, **changes, origins=origins), ""
+    filled = {"autoload": settings.autoload is not False, "block": settings.block or (), "trust_env": bool(settings.trust_env)}
+    return attrs.evolve(settings, **{**filled, **changes}, origins=origins), ""

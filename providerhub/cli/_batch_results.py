@@ -215,10 +215,7 @@ def _row(record: Mapping[str, Any], *, objects: bool) -> dict[str, Any]:
         row |= {f"call.{name}": {**answer, **(answer["usage"] or {})}.get(name) for name in _TAKEN}
     if error:
         row["call.error"] = f"{error['type']}: {error['message']}"
-    return {
-        name: value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False)
-        for name, value in row.items()
-    }
+    return {name: one if isinstance(one, str | None) else json.dumps(one, ensure_ascii=False) for name, one in row.items()}
 
 
 def _said(text: str, *, objects: bool) -> dict[str, Any]:

@@ -19,17 +19,8 @@ _MOST = 4  # the most models or vendors in a row; `providerhub models`, `plugins
 _UNLISTED = "not listed yet; `providerhub models --refresh` asks the service"
 _FIELDS = ("name", "plugin", "distribution", "version", "state", "reason")
 _CANDIDATE = attrs.filters.include("provider", "model", "match", "context_window")
-CAPABILITIES = {
-    "stream": "supports_stream",
-    "tools": "supports_tools",
-    "images": "supports_images",
-    "audio": "supports_audio",
-    "files": "supports_files",
-    "json_schema": "supports_json_schema",
-    "reasoning": "supports_reasoning",
-    "embeddings": "supports_embeddings",
-    "prefill": "supports_prefill",
-}
+_NAMES = ("stream", "tools", "images", "audio", "files", "json_schema", "reasoning", "embeddings", "prefill")
+CAPABILITIES = {name: f"supports_{name}" for name in _NAMES}
 _PRICES = ("price_in", "price_out", "price_cache_read", "price_cache_write", "price_currency")
 _TOOL = {"type": "function", "function": {"name": "example", "parameters": {"type": "object", "properties": {}}}}
 _PIXEL = {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"}}
@@ -46,10 +37,8 @@ def table(instances: Iterable[InstanceView], settings: Settings, *, verbose: boo
         return
     shown, folds = folded(instances, settings)
     if shown:
-        screen.table(
-            ("name", "state", "models"),
-            [(view.name, view.state, view.reason or _few(_models(view)) or _UNLISTED) for view in shown],
-        )
+        rows = [(view.name, view.state, view.reason or _few(_models(view)) or _UNLISTED) for view in shown]
+        screen.table(("name", "state", "models"), rows)
     idle_table(folds)
 
 

@@ -40,10 +40,8 @@ class Row(NamedTuple):
 
 
 def table(rows: Iterable[Row]) -> None:
-    screen.table(
-        ("setting", "value", "from"),
-        [(row.name, "all" if row[:2] == ("allow", None) else _text(row.value), row.origin) for row in rows],
-    )
+    shown = [(row.name, "all" if row[:2] == ("allow", None) else _text(row.value), row.origin) for row in rows]
+    screen.table(("setting", "value", "from"), shown)
 
 
 def changed(rows: Iterable[Row]) -> list[Row]:
