@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from providerhub._finding.installed import import_object, offered
+from providerhub._finding.installed import import_object, in_group
 from providerhub._values.errors import ConfigurationError
 
 if TYPE_CHECKING:  # slow to import; few programs need them
@@ -26,7 +26,7 @@ def factory_of(text: str) -> Factory:
     name = text.partition(":")[0]
     if name == "processes":
         return processes
-    targets = {entry.name: entry.value for entry in offered(GROUP, lambda *_: None) if entry.group == GROUP}
+    targets = {entry.name: entry.value for entry in in_group(GROUP)}
     if name not in targets:
         fix = f"install providerhub-{name}, or choose one of: {', '.join(sorted({'processes', *targets}))}"
         raise ConfigurationError(f"executor {text!r}: no installed plugin offers {name!r}; {fix}")

@@ -105,6 +105,11 @@ def offered(word: str, broken: Callable[[Distribution, Exception], object]) -> I
             yield from found
 
 
+def in_group(group: str) -> list[EntryPoint]:
+    """The entry points of a group. The command `doctor` reports broken metadata."""
+    return [entry for entry in offered(group, lambda *_: None) if entry.group == group]
+
+
 def _offers(distribution: Distribution, word: str) -> Sequence[EntryPoint]:
     """The entry points of a distribution with the word in its file. Each hub asks, so only a changed file is read again."""
     key, state = "", None

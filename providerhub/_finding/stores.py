@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from providerhub._finding.installed import OURS, import_object, offered
+from providerhub._finding.installed import OURS, import_object, in_group
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.shared import Shared, SharedState
 
@@ -14,7 +14,7 @@ STORE_GROUP = "providerhub.shared"
 def open_store(shared: Shared) -> SharedState:
     """Make the store for an address. It connects later."""
     scheme = urlsplit(shared.url.reveal() if shared.url else "").scheme
-    known = [entry for entry in offered(STORE_GROUP, lambda *_: None) if entry.group == STORE_GROUP]
+    known = in_group(STORE_GROUP)
     found = [entry for entry in known if entry.name == scheme]
     if len(found) != 1:
         problem = f"several distributions offer one: {', '.join(entry.distribution for entry in found)}; uninstall all but one"

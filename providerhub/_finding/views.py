@@ -117,19 +117,16 @@ def _view(registry: Registry, name: str) -> InstanceView:
             "state": state, "reason": reason, "models": instance.models, "config": instance.config,
             "settings": instance.info.all_settings, "missing": instance.variables, "can_list": instance.info.discover is not None,
             "list_error": instance.list.error, "list_age": instance.list.age,
-            "notes": (*shown.get("notes", ()), *_stale(instance), *_unlistable(instance)),
+            "notes": (*shown.get("notes", ()), *_notes(instance)),
             "listed": frozenset(model.name for model in instance.list.models) - {model.name for model in instance.declared},
         }  # fmt: skip
     return InstanceView(name=name, plugin=name if record is None else record.name, **shown)
 
 
-def _stale(instance: Instance) -> Iterator[str]:
+def _notes(instance: Instance) -> Iterator[str]:
     age = instance.list.age
     if age is not None and instance.list.error:
         yield f"its list of models is {_duration(age)} old: {instance.list.error}"
-
-
-def _unlistable(instance: Instance) -> Iterator[str]:
     if instance.info.discover and (flaw := flaw_of(instance.info.discover)):
         yield f"it cannot list its models: discover={instance.info.discover!r}: {flaw}"
 

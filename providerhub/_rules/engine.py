@@ -20,39 +20,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
 
+from providerhub._rules import orders
+from providerhub._rules import policy as rules
 from providerhub._rules.attempts import Attempts, Failure
 from providerhub._rules.endings import broken_off, exhausted, last_error, late, told
 from providerhub._rules.health import Health
 from providerhub._rules.lanes import Full
 from providerhub._rules.mapping import blamed
-from providerhub._rules.orders import (
-    DONE,
-    DRAIN,
-    PULL,
-    PULL_USUAL,
-    Cut,
-    Fail,
-    Open,
-    OpenAttempt,
-    Order,
-    Pull,
-    Queue,
-    Renew,
-    Told,
-    Wait,
-)
 from providerhub._rules.pacing import FREE, Pacer, Tokens, Turn, no_tokens
-from providerhub._rules.policy import (
-    LEAVE_BEFORE_DEADLINE,
-    LOADING,
-    LONGEST_SHARE,
-    LOOK_AGAIN,
-    Rng,
-    disposition,
-    price,
-    share,
-    shortage_wait,
-)
 from providerhub._values import Candidate, Completion, RetryPolicy, RoutePlan, errors
 
 
@@ -85,7 +60,7 @@ class Engine(Attempts):
         health: Health,
         *,
         deadline: float,
-        rng: Rng,
+        rng: rules.Rng,
         now: float,
         stream: bool,
         on_interrupt: str = "raise",
@@ -124,34 +99,34 @@ class Engine(Attempts):
         """The provider that is asked again after the `Wait`; empty before any wait."""
         return "" if self._next is None else self._next.provider
 
-    def start(self, now: float) -> Order:
+    def start(self, now: float) -> orders.Order:
         return self._try_next(now)
 
-    def opened(self, now: float, tells: Callable[[], Told] | None = None) -> Order:
+    def opened(self, now: float, tells: Callable[[], orders.Told] | None = None) -> orders.Order:
         """Report that the provider has been asked. `tells` returns the driver's current data of the attempt."""
         if tells and self._open:  # another thread may have closed the stream
             self._open[-1].told = tells
         if not self._fresh or (self.attempts and not self._rival(elsewhere=False)):
-            return PULL
+            return orders.PULL
         newest, left = self._open[-1], self._deadline - now
-        is_slow, policy = self._slow_model or newest.candidate.slow, self._policy
-        if left >= 2 * LONGEST_SHARE and policy.beside_after is None and not (is_slow or self._hedge) and len(self._open) == 1:
-            newest.share, newest.slow_at = LONGEST_SHARE, now + LONGEST_SHARE
-            return PULL_USUAL  # a faster way to the result below
+        is_slow, is_only, policy = self._slow_model or newest.candidate.slow, len(self._open) == 1, self._policy
+        if is_only and left >= 2 * rules.LONGEST_SHARE and policy.beside_after is None and not (is_slow or self._hedge):
+            newest.share, newest.slow_at = rules.LONGEST_SHARE, now + rules.LONGEST_SHARE
+            return orders.PULL_USUAL  # a faster way to the result below
         # Begin with the shortest possible share. The usual latency of the model is looked up after this time.
-        newest.share = seconds = share(policy, left, None, slow=is_slow)
-        if self._hedge and len(self._open) == 1 and self._rival(elsewhere=True):
+        newest.share = seconds = rules.share(policy, left, None, slow=is_slow)
+        if self._hedge and is_only and self._rival(elsewhere=True):
             usual = self._usual(newest.candidate)
             if usual is not None:
                 newest.share = self._share(newest, usual)
                 seconds = min(newest.share, usual)
         if seconds < left:
             newest.slow_at = now + seconds
-            if len(self._open) == 1:
-                return Pull(seconds)
+            if is_only:
+                return orders.Pull(seconds)
         return self._pull(now)
 
-    def slow(self, now: float, answering: Container[int] = ()) -> Order:
+    def slow(self, now: float, answering: Container[int] = ()) -> orders.Order:
         """Report that an attempt was silent for the seconds of its `Pull`. The answers of attempts in `answering` have begun."""
         attempt = min(self._open, key=lambda one: one.slow_at)
         attempt.slow_at = math.inf
@@ -166,14 +141,14 @@ class Engine(Attempts):
             return (self._join(now, elsewhere=True) if hedged else None) or self._pull(now)
         if not self._policy.beside and self._rival(elsewhere=False):
             msg = f"no content came for {attempt.share:g} s, this attempt's share of the time"
-            return Cut(attempt.number, errors.ProviderTimeoutError(msg, retryable=False))
+            return orders.Cut(attempt.number, errors.ProviderTimeoutError(msg, retryable=False))
         if order := self._join(now, elsewhere=False):
             return order
         if self._rival(elsewhere=False):
-            attempt.slow_at = now + LOOK_AGAIN  # the retry budget is used up, and will grow again
+            attempt.slow_at = now + rules.LOOK_AGAIN  # the retry budget is used up, and will grow again
         return self._pull(now)
 
-    def content(self, now: float, number: int | None = None) -> Order:
+    def content(self, now: float, number: int | None = None) -> orders.Order:
         """Report the first content of a streamed answer: the commit point."""
         winner = self._find(number)
         self._last = winner.candidate
@@ -182,9 +157,9 @@ class Engine(Attempts):
         self._health.began(winner.permit, now)
         self._pacer.accepted(winner.turn, now)
         self._drop_others(winner, now)
-        return DRAIN
+        return orders.DRAIN
 
-    def ended(self, now: float, *, empty: bool, number: int | None = None) -> Order:
+    def ended(self, now: float, *, empty: bool, number: int | None = None) -> orders.Order:
         """Report the end of an open attempt's pieces; `empty` without content and without a `Finish` event."""
         if empty:
             return self.failed(errors.EmptyAnswerError("the answer had neither content nor a finish reason"), now, number)
@@ -194,9 +169,9 @@ class Engine(Attempts):
         self._close(winner, now, "ok")
         if self._open:
             self._drop_others(None, now)
-        return DONE
+        return orders.DONE
 
-    def failed(self, error: errors.AttemptError, now: float, number: int | None = None) -> Order:
+    def failed(self, error: errors.AttemptError, now: float, number: int | None = None) -> orders.Order:
         """Report the failure of an open attempt before the commit point."""
         loser = self._find(number)
         error = blamed(error, loser.candidate.provider, loser.candidate.model)
@@ -209,7 +184,7 @@ class Engine(Attempts):
         if isinstance(error, errors.AuthenticationError) and is_renewed:
             error.retryable = False  # the service has also refused the new token of the plugin
         self._note_failure(loser, error, now)
-        rule = disposition(error)
+        rule = rules.disposition(error)
         opted_in = isinstance(error, self._policy.also_on)
         if not (rule.elsewhere or rule.larger or opted_in):
             return self._fail(error, now)
@@ -222,15 +197,15 @@ class Engine(Attempts):
         if isinstance(error, errors.AuthenticationError) and error.about_key and not is_renewed:
             self._renewed |= {loser.candidate.provider}
             self._next = loser.candidate
-            return self.renewed(now, changed=True) if error.retryable else Renew(loser.candidate)
+            return self.renewed(now, changed=True) if error.retryable else orders.Renew(loser.candidate)
         return self._try_next(now, error)
 
-    def _go_on(self, now: float) -> Order:
+    def _go_on(self, now: float) -> orders.Order:
         """Wait for the open attempts. When all have had their share, and the parallel attempt failed, ask the next candidate."""
         waiting = all(attempt.slow_at == math.inf for attempt in self._open)
         return (self._join(now, elsewhere=False) if waiting else None) or self._pull(now)
 
-    def over_budget(self, error: errors.BudgetExceededError, now: float) -> Order:
+    def over_budget(self, error: errors.BudgetExceededError, now: float) -> orders.Order:
         """Report that the attempt of the latest `Open` must not be sent. It does not count; the cheapest candidate is next."""
         attempt = self._open.pop()
         self._count -= 1
@@ -238,10 +213,10 @@ class Engine(Attempts):
         self._pacer.release(attempt.turn)
         self._skip(attempt.candidate, "over budget", str(error))
         self._over_budget = error
-        self._fresh.sort(key=price, reverse=True)  # the next candidate is the last in the list
+        self._fresh.sort(key=rules.price, reverse=True)  # the next candidate is the last in the list
         return self._go_on(now) if self._open else self._try_next(now)
 
-    def refused_part(self, error: errors.AttemptError, now: float, number: int) -> Order:
+    def refused_part(self, error: errors.AttemptError, now: float, number: int) -> orders.Order:
         """Report that a service refused a part of the request. The driver leaves this part out, and asks again for free."""
         loser = self._find(number)
         if now >= self._deadline:
@@ -251,7 +226,7 @@ class Engine(Attempts):
         again = self._begin(loser.candidate, now, force=True)
         return again or (self._pull(now) if self._open else self._queue((loser.candidate,), now))
 
-    def renewed(self, now: float, *, changed: bool) -> Order:
+    def renewed(self, now: float, *, changed: bool) -> orders.Order:
         """Report whether the refused key of a provider has changed. If so, the provider is asked at once."""
         refused = self._next
         if changed and refused and now < self._deadline:
@@ -260,7 +235,7 @@ class Engine(Attempts):
                 return order
         return self._try_next(now, last_error(self.attempts))
 
-    def waited(self, now: float, plan: RoutePlan | None = None) -> Order:
+    def waited(self, now: float, plan: RoutePlan | None = None) -> orders.Order:
         """Report the end of a wait, with the new plan; `None` if it has no candidate."""
         chosen = self._next
         if now >= self._deadline or chosen is None:
@@ -276,7 +251,9 @@ class Engine(Attempts):
                     return order
         return self._begin(chosen, now, force=True) or self._try_next(now)
 
-    def interrupted(self, error: errors.AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
+    def interrupted(
+        self, error: errors.AttemptError, now: float, completion: Completion, *, may_restart: bool = True
+    ) -> orders.Order:
         """Report that the stream broke after the commit point. `may_restart` is false if a reader could not see a new start."""
         broken = self._last
         error = blamed(error, broken.provider, broken.model)
@@ -301,9 +278,9 @@ class Engine(Attempts):
             self._health.released(attempt.permit)
             self._close(attempt, now, "abandoned")
 
-    def _pull(self, now: float) -> Pull:
+    def _pull(self, now: float) -> orders.Pull:
         slow_at = min([attempt.slow_at for attempt in self._open])
-        return PULL if slow_at == math.inf else Pull(max(0.0, slow_at - now))
+        return orders.PULL if slow_at == math.inf else orders.Pull(max(0.0, slow_at - now))
 
     def _rival(self, *, elsewhere: bool) -> Candidate | None:
         """The next candidate for a parallel attempt; with `elsewhere`, at another provider."""
@@ -312,14 +289,14 @@ class Engine(Attempts):
         asked = {attempt.candidate.provider for attempt in self._open} if elsewhere else ()
         return next((c for c in reversed(self._fresh) if c.provider not in asked and not self._is_used_up(c)), None)
 
-    def _join(self, now: float, *, elsewhere: bool) -> Order | None:
+    def _join(self, now: float, *, elsewhere: bool) -> orders.Order | None:
         """Ask one more candidate in parallel to the open attempts.
 
         This costs a token of its provider's retry budget. It costs no token if the breaker of the slow attempt has opened in the
         meantime: otherwise the calls at the start of a hang would use up the budget, and the last of them would fail.
         """
         is_stalled = any(self._health.unavailable(attempt.candidate, now) for attempt in self._open)
-        order: Order | None = None
+        order: orders.Order | None = None
         without_budget = []
         while order is None and (rival := self._rival(elsewhere=elsewhere)):
             self._fresh.remove(rival)
@@ -330,7 +307,7 @@ class Engine(Attempts):
         self._fresh += without_budget[::-1]  # after the open attempts have failed, asking these candidates costs no token
         return order
 
-    def _try_next(self, now: float, error: errors.AttemptError | None = None) -> Order:
+    def _try_next(self, now: float, error: errors.AttemptError | None = None) -> orders.Order:
         if now >= self._deadline:
             return self._late(now, error)
         if error is not None and (order := self._be_patient(now, error)):
@@ -345,7 +322,7 @@ class Engine(Attempts):
                 return order
             elif self._is_awaited(candidate):
                 self._keep_equals(candidate)
-        latest = self._deadline - LEAVE_BEFORE_DEADLINE
+        latest = self._deadline - rules.LEAVE_BEFORE_DEADLINE
         due = tuple(c for c, full in self._full.items() if full.until <= latest or full.until == math.inf)
         if due and not self._open:
             self._awaited, self._full = {candidate: self._full[candidate] for candidate in due}, {}
@@ -368,7 +345,7 @@ class Engine(Attempts):
         self._later = [*(c for c in self._fresh if c not in equal), *self._later]
         self._fresh = equal
 
-    def turn(self, now: float, candidate: Candidate | None = None, turn: Turn | None = None) -> Order:
+    def turn(self, now: float, candidate: Candidate | None = None, turn: Turn | None = None) -> orders.Order:
         """Report the turn at a candidate of a `Queue`; `None` when none came before its end or the deadline."""
         asking, self._asking = self._asking, None
         if asking is not None:
@@ -388,7 +365,7 @@ class Engine(Attempts):
         self._later, self._waited = (), now - self._queued_at
         return self._begin(candidate, now, force=True, turn=turn) or self._exhausted(now)
 
-    def _asked(self, candidate: Candidate, force: bool, now: float, turn: Turn | None) -> Order:  # noqa: FBT001 -- from `_asking`
+    def _asked(self, candidate: Candidate, force: bool, now: float, turn: Turn | None) -> orders.Order:  # noqa: FBT001 -- from `_asking`
         """Continue after the store of shared limits was asked for a turn."""
         order = turn and self._begin(candidate, now, force=force, turn=turn)
         if turn is None:
@@ -397,32 +374,32 @@ class Engine(Attempts):
                 self._keep_equals(candidate)
         return order or (self._pull(now) if self._open else self._try_next(now))
 
-    def _be_patient(self, now: float, error: errors.AttemptError) -> Order | None:
+    def _be_patient(self, now: float, error: errors.AttemptError) -> orders.Order | None:
         """Ask a provider of the same model once more, before the next model."""
-        again = disposition(error).again
+        again = rules.disposition(error).again
         if not self._fresh or self._larger_than is not None or (self._fresh[-1].group == self._last.group and not again):
             return None
         if self._left <= len(self._fresh):  # every untried candidate must still get its turn
             return None
         chosen = self._before_next(now, self._last, same=again)
         order = self._again(chosen, now, until=now + self._policy.patience)
-        self._waits_for = chosen[0] if chosen and isinstance(order, Queue) else None
+        self._waits_for = chosen[0] if chosen and isinstance(order, orders.Queue) else None
         return order
 
-    def _again(self, chosen: tuple[Failure, float] | None, now: float, until: float = math.inf) -> Order | None:
+    def _again(self, chosen: tuple[Failure, float] | None, now: float, until: float = math.inf) -> orders.Order | None:
         if chosen is None:
             return None
         failure, self._waited = chosen
         if isinstance(failure.error, errors.RateLimitError):  # other calls wait there too: first in, first out
             return self._queue((failure.candidate,), now, until)
         self._next = failure.candidate
-        return Wait(self._waited)
+        return orders.Wait(self._waited)
 
-    def _queue(self, candidates: tuple[Candidate, ...], now: float, until: float = math.inf) -> Queue:
+    def _queue(self, candidates: tuple[Candidate, ...], now: float, until: float = math.inf) -> orders.Queue:
         self._queued_at = now
-        return Queue(candidates, until=until)
+        return orders.Queue(candidates, until=until)
 
-    def _begin(self, candidate: Candidate, now: float, *, force: bool = False, turn: Turn | None = None) -> Order | None:
+    def _begin(self, candidate: Candidate, now: float, *, force: bool = False, turn: Turn | None = None) -> orders.Order | None:
         if turn is None:
             taken = self._pacer.take(candidate, now, self._tokens)
             if taken is FREE:  # the usual case
@@ -434,7 +411,7 @@ class Engine(Attempts):
                 turn = taken
             else:
                 self._asking = candidate, force
-                return Queue((candidate,), taken)
+                return orders.Queue((candidate,), taken)
         permit = self._health.acquire(candidate, now, force=force)
         if permit is None:
             self._pacer.release(turn)
@@ -442,11 +419,11 @@ class Engine(Attempts):
             return None
         self._count = number = self._count + 1
         self._last = candidate
-        self._open.append(OpenAttempt(number, candidate, permit, turn, started=now - self._start, waited=self._waited))
+        self._open.append(orders.OpenAttempt(number, candidate, permit, turn, started=now - self._start, waited=self._waited))
         self._waited = 0.0
-        return Open(candidate, number)
+        return orders.Open(candidate, number)
 
-    def _wait_out(self, attempt: OpenAttempt, error: errors.ProviderError, now: float) -> Order | None:
+    def _wait_out(self, attempt: orders.OpenAttempt, error: errors.ProviderError, now: float) -> orders.Order | None:
         """Wait, because this process has no descriptor or thread left, or a local server loads the model. No failure counts.
 
         With another candidate, a server that loads has the share of a slow model. `None` is returned for any other failure.
@@ -454,10 +431,10 @@ class Engine(Attempts):
         is_loading = isinstance(error, errors.ServerError) and error.loading and attempt.candidate.slow
         if not (is_loading or isinstance(error, errors.ShortageError)):
             return None
-        seconds = shortage_wait(self._shortages, self._rng)
+        seconds = rules.shortage_wait(self._shortages, self._rng)
         if is_loading:
-            seconds *= LOADING
-            self._loaded_by = self._loaded_by or now + share(self._policy, self._deadline - now, None, slow=True)
+            seconds *= rules.LOADING
+            self._loaded_by = self._loaded_by or now + rules.share(self._policy, self._deadline - now, None, slow=True)
             if now + seconds > (self._loaded_by if self._fresh else self._deadline):
                 return None
         self._release(attempt, error, now)
@@ -468,12 +445,12 @@ class Engine(Attempts):
             self._open[0].slow_at = now + seconds
             return self._pull(now)
         self._next, self._waited = attempt.candidate, seconds
-        return Wait(seconds) if now + seconds <= self._deadline else self._late(now, error)
+        return orders.Wait(seconds) if now + seconds <= self._deadline else self._late(now, error)
 
-    def _late(self, now: float, cause: errors.AttemptError | None) -> Fail:
+    def _late(self, now: float, cause: errors.AttemptError | None) -> orders.Fail:
         return self._fail(late(self.attempts, self._deadline - self._start, cause), now)
 
-    def _exhausted(self, now: float) -> Fail:
+    def _exhausted(self, now: float) -> orders.Fail:
         for candidate, full in self._full.items():
             self._skip(candidate, full.reason, f"for {full.until - now:.1f} s more")
             if not any(attempt.error for attempt in self.attempts):
@@ -482,7 +459,7 @@ class Engine(Attempts):
                 return self._fail(error, now)
         return self._fail((None if self.attempts else self._over_budget) or exhausted(self.attempts, self._last), now)
 
-    def _fail(self, error: errors.ProviderHubError, now: float) -> Fail:
+    def _fail(self, error: errors.ProviderHubError, now: float) -> orders.Fail:
         self._drop_others(None, now)
         self.duration = now - self._start
         # The caller has part of the answer already, so the interruption is the error, also when a later attempt failed.
@@ -490,4 +467,4 @@ class Engine(Attempts):
         if isinstance(error, errors.ProviderError | errors.PluginError):
             error.args = (told(error),)
         error.route = self.route
-        return Fail(error)
+        return orders.Fail(error)

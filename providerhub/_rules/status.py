@@ -120,7 +120,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         # Azure sends zero milliseconds in one header, and the true seconds in another.
         if value is not None and math.isfinite(value) and (value > 0 or scale == 1.0):
             return value * scale
-    return _until_date(headers.get("retry-after"), headers.get("date"))
+    until, base = _stamp(headers.get("retry-after")), _stamp(headers.get("date"))
+    return None if until is None else max(0.0, until - (time.time() if base is None else base))
 
 
 # Google's delay (google.rpc.RetryInfo), such as `"34.07s"`. A gateway may quote the error inside a text.
@@ -146,11 +147,6 @@ def _retry_info(text: str, *, in_words: bool) -> float | None:
 def _number(text: str | None) -> float | None:
     # ASCII digits only: float() also accepts the digits of other scripts, underscores and words.
     return float(text) if text and re.fullmatch(r"\s*\d+(\.\d+)?\s*", text, re.ASCII) else None
-
-
-def _until_date(text: str | None, now: str | None) -> float | None:
-    until, base = _stamp(text), _stamp(now)
-    return None if until is None else max(0.0, until - (time.time() if base is None else base))
 
 
 def _stamp(text: str | None) -> float | None:

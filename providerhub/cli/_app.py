@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import click
 
-from providerhub._finding.installed import OURS, import_object, offered
+from providerhub._finding.installed import OURS, import_object, in_group
 from providerhub._version import __version__
 
 GROUP = "providerhub.commands"
@@ -55,17 +54,11 @@ class Extension(NamedTuple):
         raise PluginError(f"the command {self.name!r} of {owner} cannot be used: {reason}", plugin=owner) from cause
 
 
-def entries(group: str) -> Iterator[tuple[str, str, str]]:
-    """The distribution, name and target (`module:name`) of each entry point of a group. Broken metadata is left to the doctor."""
-    found = offered(group, lambda _distribution, _error: None)
-    return ((entry.distribution, entry.name, entry.value) for entry in found if entry.group == group)
-
-
 def extensions() -> dict[str, Extension]:
     """List the commands that the installed distributions add, by name."""
     offered: dict[str, dict[str, str]] = {}
-    for owner, name, target in entries(GROUP):
-        offered.setdefault(name, {})[owner] = target
+    for entry in in_group(GROUP):
+        offered.setdefault(entry.name, {})[entry.distribution] = entry.value
     return {name: Extension(name, next(iter(by.values())), tuple(sorted(by))) for name, by in sorted(offered.items())}
 
 

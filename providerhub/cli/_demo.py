@@ -11,11 +11,10 @@ import attrs
 import click
 
 from providerhub import Hub, InstanceView, ProviderConfig, Settings
-from providerhub._finding.installed import INSTALL_HINT, import_object
+from providerhub._finding.installed import INSTALL_HINT, import_object, in_group
 from providerhub.cli import _listings as listings
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
-from providerhub.cli._app import entries
 
 SANDBOX_GROUP = "providerhub.sandbox"
 """Entry-point group of servers with a provider's protocol: the provider's name → a `Serve`."""
@@ -26,9 +25,9 @@ PROMPT = "Hello! Who are you?"
 
 
 def _sandboxes() -> Iterator[tuple[str, Serve]]:
-    for _, name, target in entries(SANDBOX_GROUP):
+    for entry in in_group(SANDBOX_GROUP):
         with contextlib.suppress(Exception):  # a broken distribution must not stop the demo
-            yield name, import_object(target)
+            yield entry.name, import_object(entry.value)
 
 
 @contextlib.contextmanager

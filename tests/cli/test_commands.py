@@ -470,7 +470,7 @@ def test_route_passes_the_needs_on(cli, monkeypatch, option):
 
 
 def test_demo_without_a_sandbox_names_the_installation(cli, monkeypatch):
-    monkeypatch.setattr(_demo, "entries", lambda _group: iter(()))
+    monkeypatch.setattr(_demo, "in_group", lambda _group: [])
     assert "pip install providerhub-lockchat" in _error_line(cli("demo"))
 
 

@@ -398,7 +398,7 @@ def test_nothing_begins_at_the_deadline_or_after_it(now):
 
 @pytest.mark.parametrize(("deadline", "order"), [(1001.0, Wait), (1000.99, Fail)])
 def test_a_wait_for_a_descriptor_may_last_until_the_deadline(monkeypatch, deadline, order):
-    monkeypatch.setattr("providerhub._rules.engine.shortage_wait", lambda *_: 1.0)
+    monkeypatch.setattr("providerhub._rules.policy.shortage_wait", lambda *_: 1.0)
     assert isinstance(Timed("a", deadline=deadline).engine.failed(ShortageError("x"), 1000.0), order)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import providerhub
 from providerhub import Finish, ProviderHubError, Request, Secret, ServerError, Settings, Timeout
-from providerhub._rules.engine import PULL
+from providerhub._rules.orders import PULL
 from providerhub._settings.refined import given
 from providerhub._values.value import Value
 
