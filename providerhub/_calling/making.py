@@ -245,7 +245,7 @@ class CallMaker:
         if self._rankers is None:
             return planned
         order = self._rankers.order(request, planned.plan.candidates)
-        return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
+        return planned._replace(plan=attrs.evolve(planned.plan, candidates=order))
 
 
 def async_chain() -> type[AsyncChain]:

@@ -33,18 +33,7 @@ PARENT: ContextVar[str | None] = ContextVar("providerhub_parent", default=None)
 NO_ROUTE = Route()
 
 _RANDOM = os.urandom(6).hex()
-_process = f"{_RANDOM}-{os.getpid():x}-"
 _numbers = itertools.count(1)
-
-
-def _forked() -> None:
-    """Give a forked process its own random bytes, since it has a copy of its parent's."""
-    global _process  # noqa: PLW0603 -- the name of the process
-    _process = f"{_RANDOM}-{os.getpid():x}-"
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
 
 
 def call_of(error: Exception) -> str | None:
@@ -105,7 +94,7 @@ class Report:
 
     def __init__(self, observers: Observers, spec: CallSpec, plan: RoutePlan | None) -> None:
         self._observers = observers
-        self.id = f"{_process}{next(_numbers):x}"
+        self.id = f"{_RANDOM}-{os.getpid():x}-{next(_numbers):x}"  # a forked process has the same random bytes
         self._spec = spec
         self._plan = plan
         self._parent = PARENT.get()

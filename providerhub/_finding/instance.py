@@ -304,10 +304,7 @@ class Instance:
         return self._objects.get(loop) if self._registered is None else self._registered
 
     async def aprovider(self, loop: object, seconds: float) -> Provider:
-        """`provider` under asyncio: a thread makes the object and reads the keys, while the event loop goes on.
-
-        After `seconds`, `ProviderTimeoutError` is raised. The thread goes on, and its object serves later calls.
-        """
+        """`provider` under asyncio, with its keys: a thread goes on when `seconds` end in a `ProviderTimeoutError`."""
         if not self.needs_making(loop):
             return self.provider(loop)
         found: list[Provider | Exception] = []
@@ -334,10 +331,7 @@ class Instance:
         return bool(self._unread()) or (self._registered is None and self._objects.needs_making(loop))
 
     def renew_key(self, on_change: Callable[[], object] = lambda: None) -> bool:
-        """Read the settings and the key again; true when the key has changed. The next use makes a new provider object.
-
-        `on_change` is called after a change, before another thread's `renew_key` returns.
-        """
+        """Read settings and key again; true after a change. `on_change` is called before another `renew_key` returns."""
         with self._renewing:
             key = resolve(self._user_config, self.info, self._environ)[0].api_key
             if key == self.config.api_key and not self._read_again(key):

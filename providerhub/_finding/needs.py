@@ -33,10 +33,7 @@ class Needs(NamedTuple):
     embeddings: bool = False
 
     def lacking(self, model: ModelInfo, guessed: Collection[str] = ()) -> str:
-        """The first needed capability that the model does not have, as the reason of a `Skip`; empty when it has all.
-
-        The fields in `guessed` come from a catalogue, which excludes no model.
-        """
+        """The first needed capability that a model lacks, as a `Skip`'s reason; else empty. `guessed` fields exclude none."""
         for name, has in self._needed(model):
             # Prefill must be declared, since another service would begin a new answer after the partial answer.
             if (has is False and f"supports_{name}" not in guessed) or (name == "prefill" and not has):

@@ -64,10 +64,7 @@ class Preparer:
             self._note_late(jobs)
 
     async def aprepare(self, model: ModelSpec, now: float, seconds: float) -> None:
-        """`prepare` under asyncio. Nothing blocks the event loop: plugins too are imported in a thread.
-
-        `DeadlineExceededError` is raised when the import takes longer than the call may take.
-        """
+        """`prepare` under asyncio, with imports in a thread. Raises `DeadlineExceededError` when these take too long."""
         while (loading := self._imports(model)) is not None:
             await arun_all([Job(loading)], seconds)
             if not loading.ended:

@@ -23,7 +23,6 @@ from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Model, ProviderConfig, RoutePlan, Skip
 from providerhub._values.capabilities import DOLLARS, ModelInfo
 from providerhub._values.errors import AttemptError, ModelNotFoundError
-from providerhub._values.value import Value, frozen
 
 _MOST_ROTATIONS = 1024
 
@@ -103,8 +102,7 @@ _MOST_REMEMBERED = 1024
 _NAMES = (str, Model)
 
 
-@frozen(eq=False, repr=False)
-class Planned(Value):
+class Planned(NamedTuple):
     """A plan. With `force`, no candidate is available, and the plan has the candidate that is available again first."""
 
     plan: RoutePlan
@@ -159,10 +157,7 @@ class Router:
         return self._by_health(suitable, [ranked.candidate for ranked in ordered], too_long, now, uses)
 
     def hold(self, model: ModelSpec, needs: Needs, *, now: float) -> float | None:
-        """The seconds for which every candidate is paused: a refused key, a used-up quota, or a rate limit.
-
-        `None` if a candidate may be tried now, or if there is no candidate.
-        """
+        """The seconds for which every candidate is paused, other than by a breaker; `None` if one may be tried or none exists."""
         if self._health.all_healthy:
             return None
         obstacles = [self._health.unavailable(ranked.candidate, now) for ranked in self._suitable(model, needs).candidates]

@@ -26,10 +26,7 @@ _ENDPOINTS = ("/chat/completions", "/v1/completions", "/v1/messages", "/v1/respo
 
 
 def flaws(config: ProviderConfig, *, endpoints: bool = False) -> Iterator[tuple[str, str]]:
-    """Yield the dotted field and the text that follows it in a message, for each mistake in a configuration. Reads nothing.
-
-    With `endpoints`, a whole endpoint as `url` is a mistake too.
-    """
+    """Yield the field and the text after it for each mistake in a configuration. With `endpoints`, an endpoint is one too."""
     if config.api_key is not None and config.api_key.source is None and is_quoted(config.api_key.reveal()):
         yield "api_key", QUOTED
     endings = _ENDPOINTS if endpoints else ()
@@ -79,10 +76,7 @@ def is_loopback(host: str) -> bool:
 
 
 def url_flaw(url: str) -> str:
-    """Find a mistake in the address of a service or a proxy; empty if the address may work.
-
-    A plugin with its own transport may accept any scheme, such as `unix:/run/service`.
-    """
+    """Find a mistake in the address of a service or a proxy; empty if it may work. A plugin may accept any scheme."""
     if is_quoted(url):
         return QUOTED
     if "#" in url:

@@ -223,10 +223,7 @@ def _from_variable(value: Any, environ: Mapping[str, str]) -> Any:
 
 
 def undeclared(config: ProviderConfig, info: ProviderInfo) -> dict[str, str]:
-    """The options of an instance that its plugin does not declare, each with a message about it.
-
-    A plugin without declared settings, or with `any_option`, may read every option.
-    """
+    """The options that an instance's plugin does not declare, each with a message. Without settings, it may read any."""
     if not info.settings or info.any_option or not config.options:
         return {}
     declared = [setting.name for setting in info.all_settings if setting.name not in {"url", "api_key"}]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -27,6 +28,7 @@ class _Source:
 
     __slots__: tuple[str, ...] = ()
     message = "the key could not be read: {source} {failure}"
+    _find: Callable[[], tuple[str, str]]  # returns an error message, empty on success, and the key
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
@@ -36,10 +38,6 @@ class _Source:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
-
-    def _find(self) -> tuple[str, str]:
-        """Return an error message, empty on success, and the key."""
-        raise NotImplementedError  # pragma: no cover -- each source has its own
 
     def read(self) -> str:
         """Return the key. No error has the output of a command."""
@@ -80,10 +78,7 @@ class EnvironmentKey(_Source):
 
 
 class FileKey(_Source):
-    """A key in a separate file, such as a secret of a container. Line breaks at its end are removed.
-
-    `named_at` is the place of the path in the settings, `"file:line"`, for messages.
-    """
+    """A key in a file, without the line breaks at its end. `named_at` is its place in the settings, `"file:line"`."""
 
     __slots__ = ("named_at", "path")
     message = "{source.where}the key {source} {failure}"

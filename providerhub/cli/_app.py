@@ -143,10 +143,7 @@ class Lazy(click.Group):
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Ctrl-C exits with 130, as in a shell; any other error becomes one line, and exits with 1 or 2.
-
-        With `--json`, standard output also gets the error as an object.
-        """
+        """Run the command. Ctrl-C exits with 130; another error becomes one line (with `--json`, an object too), and 1 or 2."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

@@ -131,17 +131,14 @@ def _reading(source: BinaryIO) -> Iterator[Reader]:
 
 @attrs.define(eq=False)
 class Batch:
-    """One run. It sends the lines of `source` that are not `done`. `sink` takes each result; `media` adds the bytes of images.
-
-    The run sends nothing more when the answers have cost `max_cost`.
-    """
+    """One run: it sends the lines of `source` that are not `done`, until the answers have cost `max_cost`."""
 
     _form: Form
     _source: Reader
     _done: results.Done
     _sink: results.Appender
     _bar: Bar
-    _media: bool = False
+    _media: bool = False  # whether results have the bytes of images
     _max_cost: float | None = None
     _many: Many | None = None
     _lock: threading.Lock = attrs.field(factory=threading.Lock)  # a thread reads the lines, and writes the results of bad lines

@@ -32,10 +32,7 @@ def piece(text: str) -> None:
 
 
 def answer(pieces: Iterable[str], heard: list[str] | None = None, *, markdown: bool = False) -> None:
-    """Write an answer as it comes, and end it with a newline. `heard` takes each piece first, so that none is lost at Ctrl-C.
-
-    With `markdown`, a terminal renders headings, lists and code.
-    """
+    """Write an answer as it comes, and a newline. `heard` takes each piece first. With `markdown`, a terminal renders it."""
     if heard is not None:
         pieces = (heard.append(text) or text for text in pieces)  # type: ignore[func-returns-value]
     if markdown and sys.stdout.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
@@ -160,10 +157,7 @@ def shortened(text: str, most: int = 200) -> str:
 
 
 def data(value: Any, *, indent: int | None = 2) -> None:
-    """Write a value as JSON, with `indent=None` on one line; a value of a plugin that JSON cannot hold is written as text.
-
-    Characters that the output's encoding lacks are escaped, so that none is lost.
-    """
+    """Write a value as JSON, or other objects as their `repr`. Characters that the output's encoding lacks are escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=repr)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
