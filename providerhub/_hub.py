@@ -316,7 +316,7 @@ class Hub(CallMaker):
         """Batches at the vendors, which answer within a day at about half the price. It has `outcomes`, `states` and `cancel`."""
         from providerhub._calling.vendor_batches import VendorBatches
 
-        return VendorBatches(self._clock, self._registry, self._spec, self._candidates, self.complete_many, waiting=self._waiting)
+        return VendorBatches(self._clock, self._registry, self._spec, self._candidates, self.complete_many, self._waiting)
 
     @documented
     def explain(

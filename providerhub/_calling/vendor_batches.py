@@ -89,6 +89,7 @@ class Journal:
             held.id, held.is_read = line.get("id", held.id), line.get("is_read", held.is_read)
 
 
+@attrs.define(eq=False)
 class VendorBatches:
     """The batches of a hub at vendors; `Hub.batches` is its instance.
 
@@ -97,18 +98,12 @@ class VendorBatches:
     the answers and refusals in the results. A batch always goes to the first provider of the plan.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        registry: Registry,
-        specs: Callable[..., CallSpec],
-        plan: Callable[[CallSpec], Sequence[Candidate]],
-        many: Callable[..., Iterable[Outcome]],
-        *,
-        waiting: Running,
-    ) -> None:
-        self._waiting = waiting
-        self._registry, self._specs, self._plan, self._many, self._clock = registry, specs, plan, many, clock
+    _clock: Clock
+    _registry: Registry
+    _specs: Callable[..., CallSpec]
+    _plan: Callable[[CallSpec], Sequence[Candidate]]
+    _many: Callable[..., Iterable[Outcome]]
+    _waiting: Running
 
     def outcomes(
         self, requests: Iterable[Mapping[str, Any]], journal: str | os.PathLike[str], *, poll: float = 60.0, calls: bool = False

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from providerhub._finding.installed import import_object
 from providerhub._finding.jobs import Task
@@ -175,8 +176,6 @@ class ModelList:
             self._on_change()
 
     def _fresh(self) -> float:
-        from urllib.parse import urlsplit  # slow to import; most calls need no list
-
         host = urlsplit(self._config().url or "").hostname or "localhost"
         return FRESH_ON_LOOPBACK if is_loopback(host) else FRESH
 

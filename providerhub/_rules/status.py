@@ -6,6 +6,7 @@ The classes are those of the table in `docs/explanation/retrying.md`. Vendors us
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -166,8 +167,6 @@ def _decode(body: bytes | Mapping[str, Any]) -> str:
 
 
 def _written(value: Any) -> str:
-    import json  # slow to import; only a refused request needs it
-
     try:
         return json.dumps(value, default=str)
     except (ValueError, RecursionError):  # a nested value that could be parsed may be too deep to write
@@ -213,8 +212,6 @@ def _said(body: str | Mapping[str, Any], headers: Mapping[str, str]) -> _Said:
 
 def _objects(body: str | Mapping[str, Any]) -> list[Any]:
     """The error object and the object around it, the inner one first; a text if the body is not JSON."""
-    import json  # as above
-
     parsed: Any = body
     if isinstance(body, str):
         event = re.match(r"\s*(?:event:.*\s+)?data: ?(\{.*)", body)  # a gateway refuses a request for a stream with an event

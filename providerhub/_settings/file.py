@@ -212,8 +212,7 @@ def _text(path: str, *, optional: bool) -> tuple[str, int]:
 
 
 def _parsed(path: str, text: str, mode: int) -> SettingsFile:
-    import re  # a program without a settings file does not need it
-    import tomllib  # the same
+    import tomllib  # a program without a settings file does not need it
 
     try:
         data, lines = tomllib.loads(text), locate(text)
@@ -229,8 +228,6 @@ def _parsed(path: str, text: str, mode: int) -> SettingsFile:
 
 def _too_long(text: str) -> tuple[int | None, str]:
     """The line of a number with too many digits, and the message."""
-    import re
-
     found = re.search(rf"[0-9_]{{{sys.get_int_max_str_digits() + 1},}}", text)
     line = text.count("\n", 0, found.start()) + 1 if found else None
     return line, "a number has too many digits; no setting needs more than some 20"
