@@ -113,7 +113,8 @@ def _replace(path: str, content: bytes) -> None:
 def _path(folder: str, config: ProviderConfig, info: ProviderInfo, salt: bytes) -> str | None:
     """The path of the file of a service; `None` if its address or key has no text for the hash."""
     fields = (field.name for field in attrs.fields(ProviderConfig) if field.name not in _NOT_OF_THE_SERVICE)
-    texts = [info.discover or "", *(_text(getattr(config, name)) for name in fields)]
+    # Vendors that share a function to list models read prices and abilities in their own ways.
+    texts = [info.name, info.discover or "", *(_text(getattr(config, name)) for name in fields)]
     if None in texts or not config.url or len(salt) != _SALT_BYTES:
         return None
     import hashlib  # slow to import; most calls need no list

@@ -692,6 +692,14 @@ def test_only_a_list_with_an_address_and_a_known_key_is_kept(kept, config, is_ke
     assert (kept_lists.read(config, info) == list_) is is_kept
 
 
+def test_vendors_that_share_a_function_have_lists_of_their_own(kept):
+    """Each vendor of a gateway reads the prices and abilities of one list in its own way."""
+    config, list_ = ProviderConfig(url="http://x"), kept_lists.KeptList((ModelInfo("m"),), time.time())
+    kept_lists.write(config, ProviderInfo(name="one", discover="shared:models"), list_)
+    assert kept_lists.read(config, ProviderInfo(name="one", discover="shared:models")) == list_
+    assert kept_lists.read(config, ProviderInfo(name="two", discover="shared:models")) is None
+
+
 def test_a_model_with_a_value_that_is_not_plain_is_not_kept(kept):
     info = ProviderInfo(name="acme", discover="acme:discover")
     model = ModelInfo("m")
