@@ -119,6 +119,7 @@ class Watchdog:
         if not expired:
             self.next_look = min((moment for moment, _ in moments), default=math.inf)
             wait = self.next_look - now
+            del timers, moments  # or an answer that ends, and its event loop, would stay until the next look
             self._changed.wait(min(wait, _LONGEST_WAIT) if wait < math.inf else None)
         return expired
 

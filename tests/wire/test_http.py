@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+import weakref
 
 import pytest
 
 import providerhub
 from providerhub import CallContext, ConfigurationError, InvalidRequestError, ProviderConfig, Timeout
-from providerhub._watchdog import WATCHDOG
+from providerhub._watchdog import WATCHDOG, Timer
 from providerhub.http import HttpClient
 from providerhub.openai_provider import OpenAIChatProvider
 from providerhub.testing import Close, FakeClock, FaultServer, Hold, Send, chunked, http_response
@@ -346,3 +348,19 @@ def test_no_refusal_is_its_own_cause():
                 post(client)
             assert caught.value.__cause__ is not caught.value
         client.close()
+
+
+def test_the_watchdog_keeps_no_timer_that_was_stopped():
+    class Seen(Timer):
+        def due(self, now):
+            looked.set()
+            return super().due(now)
+
+    looked, timer = threading.Event(), Seen(time.monotonic() + 3600, list)
+    left = weakref.ref(timer)
+    WATCHDOG.start(timer)
+    assert looked.wait(60)
+    WATCHDOG.stop(timer)
+    del timer
+    while left() is not None:  # the thread is on its way to its wait
+        time.sleep(0.01)
