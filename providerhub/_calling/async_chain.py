@@ -227,7 +227,7 @@ class AsyncChain(Driver[Attempt]):
         current = self._current
         if current.runner is None:
             current.runner = asyncio.create_task(self._ask_async(current))
-        running = {one.runner: one for one in self._attempts if one.runner is not None}
+        running = {one.runner: one for one in self._attempts if one.runner is not None and not one.has_failed}
         over = self._loop.create_future()
         with self._timed(seconds, lambda: self._loop.call_soon_threadsafe(resolve, over)):
             await asyncio.wait({*running, over}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -35,6 +35,7 @@ class RunningAttempt(Generic[Pieces, Runner]):
     runner: Runner | None = None  # the attempt's own thread or task, while one pulls it
     task: Any = None  # the asyncio task that currently pulls the attempt
     is_cut = is_late = False
+    has_failed = False  # it takes no part in a race, although its thread or task may not have ended
     has_turns = False  # whether the request holds a turn in the provider's own form
     call_id = ""  # the identifier of the call's record; empty without an observer
 

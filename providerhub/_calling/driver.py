@@ -198,7 +198,7 @@ class Driver(Generic[AnAttempt]):
         if isinstance(result, Exception):
             yield from self._close_failed(attempt)
             # One of two attempts failed. The other attempt is now the current attempt.
-            self.attempt = next((one for one in self._attempts if one.runner is not None), self.attempt)
+            self.attempt = next((one for one in self._attempts if one.runner is not None and not one.has_failed), self.attempt)
         else:
             self.attempt, self._racing = attempt, False
             self._watch(attempt)
@@ -220,6 +220,7 @@ class Driver(Generic[AnAttempt]):
         return race(calls, seconds, over)  # type: ignore[no-any-return]
 
     def _close_failed(self, attempt: AnAttempt) -> Steps[None]:
+        attempt.has_failed = True
         self._cut(attempt)
         yield from self._settle(attempt)
 

@@ -63,6 +63,24 @@ class Quick:
         yield Finish("stop")
 
 
+class Deaf(Silent):
+    def stream(self, request, call):
+        self.go.wait(60)
+        yield from ()
+
+
+class Releases(Quick):
+    """Lets another provider end, and answers."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.other = other
+
+    def stream(self, request, call):
+        self.other.go.set()
+        yield from super().stream(request, call)
+
+
 def _ask(hub, way, *, stream=False, **knobs):
     if way == "complete":
         reply = hub.complete("m", "x", stream=stream, **knobs)
@@ -119,6 +137,14 @@ def test_a_policy_without_company_ends_the_slow_attempt(way, silent, make_hub):
     first, second = completion.route.attempts
     assert (text, first.outcome, second.outcome) == ("quick", "error", "ok")
     assert isinstance(first.error, ProviderTimeoutError)
+
+
+def test_a_slow_attempt_that_ends_after_it_was_given_up_is_no_answer(way, make_hub):
+    """The first provider ignores its context, and its thread ends while the second one is asked."""
+    deaf = Deaf()
+    policy = RetryPolicy(backoff=0, beside=False, beside_after=0.05)
+    text, completion = _ask(make_hub(SOON, a=deaf, b=Releases(deaf)), way, retry=policy)
+    assert (text, [a.outcome for a in completion.route.attempts]) == ("quick", ["error", "ok"])
 
 
 def test_one_provider_alone_has_all_the_time(way, silent, make_hub):
