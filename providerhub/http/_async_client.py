@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import weakref
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ class AsyncHttpClient(Client):
                 is_secure = origin.startswith("https:") or (proxy or "").startswith("https:")
                 # Reading the certificates here would block the loop.
                 tls = (self._tls or await aworked(Blocking(self._secure), call)) if is_secure else None
-                return await session.open(origin, proxy, tls)
+                return await session.open(origin, proxy, tls, phase.when() or math.inf)
         except TimeoutError:
             timer.check()
             raise

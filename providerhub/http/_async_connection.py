@@ -109,15 +109,18 @@ class Opener:
         self._loop = loop
         self._lookups: dict[tuple[str, int], Lookup] = {}
 
-    async def open(self, origin: str, proxy: str | None, tls: Any) -> Connection:
-        """Open a connection to a service, through a proxy or directly; `tls` holds the certificates for https."""
+    async def open(self, origin: str, proxy: str | None, tls: Any, deadline: float) -> Connection:
+        """Open a connection to a service, through a proxy or directly; `tls` holds the certificates for https.
+
+        The connect phase ends at `deadline`, in seconds of the loop's clock. The caller ends it then.
+        """
         first = urlsplit(proxy or origin)
         host, port = place_of(first)
         connection = Connection(self._loop, origin)
         make: Any = lambda: connection  # noqa: E731 -- the loop's types want a class of asyncio
         secure: dict[str, Any] = {"ssl": tls, "server_hostname": host} if first.scheme == "https" else {}
         try:
-            sock = await self._raced(await self._addresses(host, port))
+            sock = await self._raced(await self._addresses(host, port), deadline)
             await self._loop.create_connection(make, sock=sock, **secure)
             if proxy and origin.startswith("https:"):
                 await self._tunnel(connection, origin, proxy, tls)
@@ -158,7 +161,7 @@ class Opener:
             self._lookups.pop((host, port), None)
         return running.result()
 
-    async def _raced(self, addresses: list[Address]) -> socket.socket:
+    async def _raced(self, addresses: list[Address], deadline: float) -> socket.socket:
         """Connect to the addresses in parallel, and return the first connected socket; see `_racing`."""
         if len(addresses) == 1:
             return await self._connected(addresses[0])
@@ -171,8 +174,10 @@ class Opener:
             for number, entry in enumerate(addresses, 1):
                 tasks.append(self._loop.create_task(self._connected(entry)))
                 running.add(tasks[-1])
+                left = len(addresses) - number
                 while winner is None and running:
-                    turn = NEXT_ADDRESS if number < len(addresses) else None
+                    # The rest of a short phase is shared by the addresses that are left.
+                    turn = min(NEXT_ADDRESS, max(0.0, deadline - self._loop.time()) / (left + 1)) if left else None
                     done, running = await wait(running, timeout=turn, return_when=FIRST_COMPLETED)
                     winner = next((task for task in done if task.exception() is None), None)
                     if turn is not None:

@@ -48,7 +48,7 @@ class Session:
         """Whether the event loop has ended and has left the session open."""
         return self.loop is None or self.loop.is_closed()
 
-    async def open(self, origin: str, proxy: str | None, tls: Any) -> Connection:
+    async def open(self, origin: str, proxy: str | None, tls: Any, deadline: float) -> Connection:
         """Open a connection when there is room; see `Opener.open`."""
         if self._room.locked() and (idle := next(filter(None, self._idle.values()), None)):  # to another service
             self.discard(idle.pop())
@@ -58,7 +58,7 @@ class Session:
         finally:
             self._waiting -= 1
         try:
-            connection = await self._opener.open(origin, proxy, tls)
+            connection = await self._opener.open(origin, proxy, tls, deadline)
         except BaseException:
             self._room.release()
             raise

@@ -1,5 +1,6 @@
 """The look-up of a name, its addresses, a proxy's tunnel and TLS share one connect timeout."""
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from providerhub import CallContext, ProviderConfig, ProviderConnectionError, ProviderTimeoutError, ShortageError, Timeout
-from providerhub.http import HttpClient, _racing
+from providerhub.http import HttpClient, _async_connection, _racing
 from providerhub.http._racing import Race, addresses_of
 from providerhub.testing import AtConnect, Drip, FaultServer, http_response, refusing_url, unanswering_url
 
@@ -100,6 +101,17 @@ def test_a_short_phase_is_shared_by_all_addresses(server, monkeypatch):
         # A quarter of a second for each address would be longer than the phase.
         sock = race.run([*[_entry(silent)] * 30, _entry(server.url)], 1.0, _never)
     with sock:
+        assert sock.getpeername() == ("127.0.0.1", _entry(server.url)[4][1])
+
+
+def test_a_short_phase_is_shared_by_all_addresses_in_an_event_loop(server, monkeypatch):
+    monkeypatch.setattr(_async_connection, "NEXT_ADDRESS", 60.0)
+
+    async def main(entries):
+        loop = asyncio.get_running_loop()
+        return await _async_connection.Opener(loop)._raced(entries, loop.time() + 0.5)
+
+    with unanswering_url() as silent, asyncio.run(main([*[_entry(silent)] * 30, _entry(server.url)])) as sock:
         assert sock.getpeername() == ("127.0.0.1", _entry(server.url)[4][1])
 
 
