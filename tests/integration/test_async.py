@@ -755,6 +755,7 @@ last.itself = last
 """
 
 
+@pytest.mark.load
 def test_a_call_after_the_end_of_the_interpreter_is_refused():
     """No timeout would hold: the thread that watches them has ended."""
     fine = http_response(body={"choices": [{"message": {"content": "fine"}, "finish_reason": "stop"}]})

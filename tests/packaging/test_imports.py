@@ -63,6 +63,7 @@ def imported(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.load
 @pytest.mark.parametrize("more", ["", "import providerhub.openai_provider"], ids=["core", "toolkit"])
 def test_a_usual_call_imports_nothing_that_few_programs_need(more):
     found = imported(CALL.format(more=more, autoload=False))
@@ -70,6 +71,7 @@ def test_a_usual_call_imports_nothing_that_few_programs_need(more):
     assert sorted(found & {f"providerhub.{name}" for name in RARE}) == []
 
 
+@pytest.mark.load
 def test_a_call_imports_the_light_modules_alone_of_the_plugins_that_do_not_serve_it():
     found = imported(CALL.format(more="", autoload=True))
     assert sorted(found & (HEAVY | {"logging", "pathlib"})) == []
@@ -88,6 +90,7 @@ def test_a_light_module_imports_little_of_its_own_and_nothing_else():
         assert len(modules) <= 3, value
 
 
+@pytest.mark.load
 def test_the_help_imports_neither_the_core_nor_attrs():
     found = imported(HELP)
     assert {name for name in found if name.startswith("providerhub")} == {

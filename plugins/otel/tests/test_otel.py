@@ -369,12 +369,13 @@ def test_otlp_carries_spans_and_metrics(receiver, through):
 
 
 def test_prometheus_reads_the_metrics_as_the_readme_says(tmp_path):
-    port = free_port()
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    guide = re.search(r"## Prometheus.*?```python\n(.*?)```", readme, re.DOTALL)[1].replace("9464", str(port))
+    guide = re.search(r"## Prometheus.*?```python\n(.*?)```", readme, re.DOTALL)[1]
+    guide = guide.replace("start_http_server(9464", "server, _ = start_http_server(0")  # the number of a free port may be taken
     call = PROGRAM.partition("from providerhub import")[2].replace("provider.shutdown()", "").partition("provider = ")[0]
     hub = PROGRAM.partition("settings = ")[2].partition("provider.shutdown")[0]
-    read = f"import urllib.request\nprint(urllib.request.urlopen('http://127.0.0.1:{port}/metrics', timeout=30).read().decode())"
+    address = "f'http://127.0.0.1:{server.server_port}/metrics'"
+    read = f"import urllib.request\nprint(urllib.request.urlopen({address}, timeout=30).read().decode())"
     code = f"{guide}\nfrom providerhub import{call}\nsettings = {hub}\n{read}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path)
     assert re.search(r'gen_ai_client_operation_duration_seconds_count\{.*gen_ai_provider_name="echo".*\} 1', done.stdout)
