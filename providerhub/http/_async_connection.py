@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from providerhub.http._places import check_tunnel, mapped, place_of, tunnel_request
-from providerhub.http._racing import KEEP_ALIVE, NEXT_ADDRESS, Address, Lookup, is_numeric, looked_up, lookup_of
+from providerhub.http._racing import KEEP_ALIVE, Address, Lookup, is_numeric, looked_up, lookup_of, turn
 from providerhub.http._response import Response
 
 if TYPE_CHECKING:
@@ -176,11 +176,10 @@ class Opener:
                 running.add(tasks[-1])
                 left = len(addresses) - number
                 while winner is None and running:
-                    # The rest of a short phase is shared by the addresses that are left.
-                    turn = min(NEXT_ADDRESS, max(0.0, deadline - self._loop.time()) / (left + 1)) if left else None
-                    done, running = await wait(running, timeout=turn, return_when=FIRST_COMPLETED)
+                    seconds = turn(deadline - self._loop.time(), left + 1) if left else None
+                    done, running = await wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
                     winner = next((task for task in done if task.exception() is None), None)
-                    if turn is not None:
+                    if left:
                         break
                 if winner is not None:
                     return winner.result()

@@ -40,6 +40,16 @@ KEEP_ALIVE: tuple[tuple[int, int, int], ...] = (
 s keeps the connection open, and detects a dead connection within two minutes."""
 
 
+def turn(seconds: float, addresses: int) -> float:
+    """Return the seconds until the next address is tried. The rest of a short connect phase is shared by the addresses left.
+
+    Args:
+        seconds: The rest of the phase; a phase that is over has none.
+        addresses: The number of addresses that have not had a turn, 1 or more, with the next one.
+    """
+    return min(NEXT_ADDRESS, max(0.0, seconds) / addresses)
+
+
 class Lookup(PromptThread):
     """One look-up in a separate thread, since the system's function has no timeout. Calls for the same host share it."""
 
@@ -147,8 +157,7 @@ class Race:
             if now >= following or not self._selector.get_map():
                 if not (left or self._selector.get_map()):
                     break
-                # The rest of a short phase is shared by the addresses that are left, also after a turn that ended late.
-                following = now + min(NEXT_ADDRESS, (deadline - now) / len(left)) if left else deadline
+                following = now + turn(deadline - now, len(left)) if left else deadline
                 winner = self._begun(left.pop()) if left else None
             else:
                 failed = self.failure

@@ -105,7 +105,7 @@ def test_a_short_phase_is_shared_by_all_addresses(server, monkeypatch):
 
 
 def test_a_short_phase_is_shared_by_all_addresses_in_an_event_loop(server, monkeypatch):
-    monkeypatch.setattr(_async_connection, "NEXT_ADDRESS", 60.0)
+    monkeypatch.setattr(_racing, "NEXT_ADDRESS", 60.0)
 
     async def main(entries):
         loop = asyncio.get_running_loop()

@@ -30,9 +30,6 @@ AHEAD = 0.05  # seconds; a start further in the future is not taken in advance
 LOOK = 0.2  # seconds between two looks at a full lane
 FORGIVEN = "forgiven"
 
-# This does no I/O. The first one imports modules, and a fork during that import in a thread would break them in the child.
-redis.Connection()  # type: ignore[no-untyped-call]
-
 
 class Server:
     """The connections to one server, and the data of one namespace. Used in one thread.
